@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batch augmentations in torch: one random crop and scale for all views, colour for each."""
+import torch
+from torch import Tensor
+import torch.nn.functional as F
+
+VIEWS = ('previous', 'left', 'right')
+FIELDS_PX = ('disparity', 'flow')              # values in px: scaled with the image
+MASKS = ('left_occluded', 'previous_occluded')
+Batch = dict[str, Tensor]
+
+
+def normalise(images: Tensor, mean: tuple, std: tuple) -> Tensor:
+    """Turn (B, 3, H, W) in [0, 1] into network input."""
+    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (mean, std))
+    return (images - mean) / std
+
+
+def crop_and_scale(batch: Batch, crop_hw: tuple[int, int], scale_range: tuple[float, float],
+                   generator: torch.Generator) -> Batch:
+    """
+    Enlarge by one random factor, cut one random window, and flip top to bottom at random.
+
+    Images are interpolated; disparity [px] and flow [px] are taken from the nearest pixel, so
+    that object borders stay sharp, and multiplied by the factor.
+
+    :param batch: Float images (B, 3, H, W) in [0, 1], float fields, bool masks.
+    """
+    rows, cols = batch['left'].shape[-2:]
+    low, high = scale_range
+    scale = low + (high - low) * torch.rand((), generator=generator).item()
+    size = max(crop_hw[0], round(rows * scale)), max(crop_hw[1], round(cols * scale))
+    top, left = (int(torch.randint(s - c + 1, (), generator=generator))
+                 for s, c in zip(size, crop_hw))
+    flip = torch.rand((), generator=generator).item() < 0.5
+    factors = torch.tensor((size[1] / cols, size[0] / rows))           # (u, v)
+    out = {}
+    for name, field in batch.items():
+        if name in VIEWS:
+            field = F.interpolate(field, size, mode='bilinear', antialias=scale < 1)
+        else:
+            nearest = F.interpolate(field.float(), size, mode='nearest-exact')
+            field = nearest.bool() if name in MASKS else \
+                nearest * factors[:field.shape[1]].view(-1, 1, 1).to(field)
+        field = field[..., top:top + crop_hw[0], left:left + crop_hw[1]]
+        if flip:
+            field = field.flip(-2)
+            if name == 'flow':
+                field = torch.cat((field[:, :1], -field[:, 1:]), 1)
+        out[name] = field
+    return out
+
+
+def photometric(batch: Batch, strength: float, generator: torch.Generator) -> Batch:
+    """
+    Change brightness, contrast, gamma, colour, sharpness and noise of each view.
+
+    Most of the change is shared by a sample's views; a quarter differs between them, as between
+    two real cameras, so that matching may not rely on equal grey values.
+
+    :param strength: 0 leaves the images alone; 1 is the usual amount.
+    """
+    views = [name for name in VIEWS if name in batch]
+    count = batch['left'].shape[0]
+    shared = _draw(count, generator)
+    out = dict(batch)
+    for name in views:
+        own = _draw(count, generator)
+        draws = {key: strength * (shared[key] + 0.25 * own[key]) for key in shared}
+        image = batch[name]
+        image = image.clamp(min=1e-4) ** torch.exp(0.35 * draws['gamma'])
+        image = image * torch.exp(0.25 * draws['gain'] + 0.12 * draws['colour'])
+        mean = image.mean((1, 2, 3), keepdim=True)
+        image = mean + (image - mean) * torch.exp(0.25 * draws['contrast'])
+        grey = image.mean(1, keepdim=True)
+        image = grey + (image - grey) * (1 - draws['fade'].abs().clamp(max=1))
+        sigma = 0.02 * strength * own['noise'].abs()
+        noise = torch.randn(image.shape, generator=generator)
+        out[name] = (image + sigma * noise).clamp(0, 1)
+    return out
+
+
+def _draw(count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def normal(channels: int) -> Tensor:
+        return torch.randn((count, channels, 1, 1), generator=generator).clamp(-2, 2)
+
+    return {'gamma': normal(1), 'gain': normal(1), 'colour': normal(3), 'contrast': normal(1),
+            'fade': normal(1), 'noise': normal(1)}
+
+
+def erase(batch: Batch, views: tuple[str, ...], probability: float,
+          generator: torch.Generator) -> Batch:
+    """
+    Replace a random rectangle of a view by its mean colour, so that matching must bridge gaps.
+
+    Source: HSMNet, Yang et al., CVPR 2019, section 3.3 (asymmetric occlusion).
+    """
+    out = dict(batch)
+    for name in views:
+        image = batch[name].clone()
+        rows, cols = image.shape[-2:]
+        for i in range(image.shape[0]):
+            chance, y, x, h, w = torch.rand(5, generator=generator).tolist()
+            if chance < probability:
+                h, w = int(rows * (0.1 + 0.2 * h)), int(cols * (0.1 + 0.2 * w))
+                top, left = int(y * (rows - h)), int(x * (cols - w))
+                image[i, :, top:top + h, left:left + w] = image[i].mean((1, 2), keepdim=True)
+        out[name] = image
+    return out

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Downstream models by composition: one encoder, one decoder, and a head for each task."""
+from dataclasses import dataclass, field
+
+from crossview_ros.errors import CheckpointError
+from crossview_ros.networks.croco import CroCoConfig, CroCoDecoder, CroCoEncoder, EncoderFeatures
+from crossview_ros.networks.heads import HEADS, MatchingHeadConfig, Prediction
+import torch
+from torch import nn, Tensor
+
+TASK_UNITS = {'stereo': 'px', 'flow': 'px'}
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What a network's input looks like: RGB in [0, 1], minus mean, over std, per channel."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    channels: str = 'rgb'
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of a deployed model: what its weights' shapes depend on, and nothing else."""
+
+    backbone: CroCoConfig
+    heads: dict[str, MatchingHeadConfig]
+    normalisation: Normalisation = field(default_factory=Normalisation)
+
+    def __post_init__(self):
+        unknown = set(self.heads) - set(TASK_UNITS)
+        if unknown or not self.heads:
+            raise ValueError(f'heads must name tasks among {sorted(TASK_UNITS)}, '
+                             f'got {sorted(self.heads)}')
+
+
+class TwoViewModel(nn.Module):
+    """Encoder, decoder and one head: two images in, one dense prediction out."""
+
+    def __init__(self, encoder: CroCoEncoder, decoder: CroCoDecoder, head: nn.Module,
+                 normalisation: Normalisation):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.head = head
+        self.normalisation = normalisation
+
+    def forward(self, image1: Tensor, image2: Tensor) -> Prediction:
+        """
+        Predict from view 1 to view 2.
+
+        :param image1: (B, 3, H, W) float, normalised; H and W multiples of the patch size.
+        :param image2: As ``image1``.
+        """
+        return self.predict(*encode_views(self.encoder, [image1, image2]))
+
+    def predict(self, features1: EncoderFeatures, features2: EncoderFeatures) -> Prediction:
+        """Run decoder and head on encoded views."""
+        tokens1, tokens2 = features1.tokens[-1], features2.tokens[-1]
+        decoded = self.decoder(torch.cat((tokens1, tokens2)), torch.cat((tokens2, tokens1)),
+                               features1.grid_hw)
+        return self.head(*decoded[-1].chunk(2), features1, features2)
+
+
+class MultiTaskModel(nn.Module):
+    """One encoder and decoder shared by the heads of several tasks."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = CroCoEncoder(config.backbone)
+        self.decoder = CroCoDecoder(config.backbone)
+        self.heads = nn.ModuleDict({
+            task: HEADS['matching'](head, config.backbone.dec_embed_dim,
+                                    config.backbone.patch_size, config.backbone.stem_dims)
+            for task, head in config.heads.items()})
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks that this model has a head for."""
+        return list(self.heads)
+
+    def task(self, name: str) -> TwoViewModel:
+        """
+        Return the model of one task; it shares this model's weights.
+
+        :raises CheckpointError: If there is no head for it.
+        """
+        if name not in self.heads:
+            raise CheckpointError(f"the model has no task '{name}'; it has {self.tasks}")
+        return TwoViewModel(self.encoder, self.decoder, self.heads[name],
+                            self.config.normalisation)
+
+    def encode(self, image: Tensor) -> EncoderFeatures:
+        """Encode (B, 3, H, W) normalised images once, for every head."""
+        return self.encoder(image)
+
+    def encode_views(self, images: list[Tensor]) -> list[EncoderFeatures]:
+        """Encode several (B, 3, H, W) views as one batch."""
+        return encode_views(self.encoder, images)
+
+    def predict(self, task: str, features1: EncoderFeatures,
+                features2: EncoderFeatures) -> Prediction:
+        """Run one task on encoded views; as `TwoViewModel.predict`."""
+        return self.task(task).predict(features1, features2)
+
+
+def encode_views(encoder: CroCoEncoder, images: list[Tensor]) -> list[EncoderFeatures]:
+    """Encode several (B, 3, H, W) views as one batch; one entry of features for each."""
+    both = encoder(torch.cat(images))
+    tokens = [t.chunk(len(images)) for t in both.tokens]
+    stem = [s.chunk(len(images)) for s in both.stem]
+    return [EncoderFeatures([t[i] for t in tokens], [s[i] for s in stem], both.grid_hw)
+            for i in range(len(images))]

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Matching head: correlation of two views' features, refined and upsampled to dense px offsets."""
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from crossview_ros.networks.croco import EncoderFeatures
+import torch
+from torch import nn, Tensor
+import torch.nn.functional as F
+
+COARSE_STRIDE = 8   # [px] of the full correlation
+FINE_STRIDE = 4     # [px] of the local refinement
+LOG_SCALE_RANGE = (-5.0, 5.0)   # log of the Laplace scale [log px]: 0.007 to 150 px
+
+
+@dataclass(frozen=True)
+class MatchingHeadConfig:
+    """Hyper-parameters of `MatchingHead`."""
+
+    search: Literal['row', 'plane']   # row: disparity (1 channel), plane: flow (2 channels)
+    feature_dim: int = 128            # channels of the correlated 1/8 features
+    hidden_dim: int = 96
+    fine_dim: int = 32                # channels of the correlated 1/4 features
+    coarse_radius: int = 2            # [1/8 px] local window shown to the coarse refinement
+    fine_radius: int = 4              # [1/4 px] local window shown to the fine refinement
+    fine_steps: int = 1
+
+
+class Prediction(NamedTuple):
+    """Dense output of a head, at the size of the network's input."""
+
+    value: Tensor                     # (B, C, H, W) [px]: disparity (C = 1) or flow (C = 2)
+    log_scale: Tensor | None          # (B, 1, H, W) [log px], log of the Laplace scale
+    intermediate: tuple[Tensor, ...] = ()   # earlier estimates like value, for training
+
+
+class MatchingHead(nn.Module):
+    """
+    Find, for each pixel of view 1, where it lies in view 2.
+
+    Global matching at 1/8 resolution (softmax expectation over a cosine correlation with a
+    learned temperature), a convolutional correction that fills what cannot be matched, one local
+    search at 1/4 resolution, and convex upsampling (RAFT, Teed and Deng 2020, section 3.3).
+
+    Both views must have been decoded: ``tokens1`` with view 2 as reference and the reverse.
+    """
+
+    both_directions = True
+
+    def __init__(self, config: MatchingHeadConfig, token_dim: int, patch_size: int,
+                 stem_dims: tuple[int, ...]):
+        """
+        Create the layers.
+
+        :param token_dim: Width of the decoder tokens.
+        :param patch_size: Stride of the tokens [px], 8 or 16.
+        :param stem_dims: Channels of the stem's maps; the last two are the 1/4 and 1/8 maps.
+        """
+        super().__init__()
+        if patch_size not in (8, 16):
+            raise ValueError(f'patch_size must be 8 or 16 for 1/8 features, got {patch_size}')
+        self.config = config
+        self.channels = 1 if config.search == 'row' else 2
+        self.patch_ratio = patch_size // COARSE_STRIDE
+        dim, hidden, fine = config.feature_dim, config.hidden_dim, config.fine_dim
+        self.token_proj = nn.Linear(token_dim, dim * self.patch_ratio ** 2)
+        self.stem_proj = nn.Conv2d(stem_dims[-1], dim, 1)
+        self.fine_proj = nn.Conv2d(stem_dims[-2], fine, 1)
+        self.log_temperature = nn.Parameter(torch.tensor(2.5))
+        self.coarse = _Refiner(self._window(config.coarse_radius) + dim + self.channels + 1,
+                               hidden, self.channels, COARSE_STRIDE // FINE_STRIDE)
+        self.fine = _Refiner(self._window(config.fine_radius) + fine + self.channels + hidden,
+                             hidden, self.channels + 1, FINE_STRIDE)
+        nn.init.constant_(self.fine.leave.bias[-1:], 1.0)   # a scale of e px at the start
+
+    def forward(self, tokens1: Tensor, tokens2: Tensor, features1: EncoderFeatures,
+                features2: EncoderFeatures) -> Prediction:
+        """
+        Match view 1 to view 2.
+
+        :param tokens1: (B, N, D) last decoder output of view 1; ``tokens2`` of view 2.
+        :param features1: Encoder output of view 1 with stem maps; ``features2`` of view 2.
+        """
+        map1 = self._coarse_features(tokens1, features1)
+        map2 = self._coarse_features(tokens2, features2)
+        offset, certainty = self._match(map1, map2)                      # [1/8 px]
+        first = _resize(offset, COARSE_STRIDE) * COARSE_STRIDE
+        window = self._local_correlation(map1, map2, offset, self.config.coarse_radius)
+        change, hidden, mask = self.coarse(
+            torch.cat((window, map1, offset / 8, certainty), 1))
+        offset = convex_upsample(offset + change, mask, 2) * 2           # [1/4 px]
+        second = _resize(offset, FINE_STRIDE) * FINE_STRIDE
+        hidden = _resize(hidden, 2)
+        fine1, fine2 = (self.fine_proj(f.stem[-2]) for f in (features1, features2))
+        for _ in range(self.config.fine_steps):
+            window = self._local_correlation(fine1, fine2, offset, self.config.fine_radius)
+            change, hidden, mask = self.fine(
+                torch.cat((window, fine1, offset / 16, hidden), 1))
+            change, log_scale = change.split((self.channels, 1), 1)
+            offset = offset + change
+        value = convex_upsample(offset, mask, FINE_STRIDE) * FINE_STRIDE
+        log_scale = convex_upsample(log_scale, mask, FINE_STRIDE).clamp(*LOG_SCALE_RANGE)
+        return Prediction(self._signed(value), log_scale,
+                          (self._signed(first), self._signed(second)))
+
+    def _signed(self, offset: Tensor) -> Tensor:
+        # disparity is minus the horizontal offset from left to right
+        return -offset if self.config.search == 'row' else offset
+
+    def _window(self, radius: int) -> int:
+        return (2 * radius + 1) ** self.channels
+
+    def _coarse_features(self, tokens: Tensor, features: EncoderFeatures) -> Tensor:
+        rows, cols = features.grid_hw
+        tokens = self.token_proj(tokens).transpose(1, 2).unflatten(2, (rows, cols))
+        return F.pixel_shuffle(tokens, self.patch_ratio) + self.stem_proj(features.stem[-1])
+
+    def _match(self, map1: Tensor, map2: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the offset (B, C, h, w) [1/8 px] and the peak probability (B, 1, h, w)."""
+        rows, cols = map1.shape[-2:]
+        scale = self.log_temperature.clamp(max=4.6).exp()
+        map1 = F.normalize(map1.float(), dim=1) * scale
+        map2 = F.normalize(map2.float(), dim=1)
+        x = torch.arange(cols, device=map1.device, dtype=torch.float32)
+        if self.config.search == 'row':
+            scores = map1.permute(0, 2, 3, 1) @ map2.permute(0, 2, 1, 3)   # (B, h, w1, w2)
+            behind = x[None, :] > x[:, None]    # a rectified match never lies to the right
+            probability = scores.masked_fill(behind, -1e4).softmax(-1)
+            offset = (probability * x).sum(-1) - x
+            return offset[:, None], probability.amax(-1)[:, None]
+        y = torch.arange(rows, device=map1.device, dtype=torch.float32)
+        grid = torch.stack((x.repeat(rows), y.repeat_interleave(cols)), 1)      # (h w, 2)
+        probability = (map1.flatten(2).transpose(1, 2) @ map2.flatten(2)).softmax(-1)
+        offset = probability @ grid - grid                                      # (B, h w, 2)
+        shape = (rows, cols)
+        return (offset.transpose(1, 2).unflatten(2, shape),
+                probability.amax(-1)[:, None].unflatten(2, shape))
+
+    def _local_correlation(self, map1: Tensor, map2: Tensor, offset: Tensor,
+                           radius: int) -> Tensor:
+        """Correlate with view 2 in a window around the estimate: (B, window, h, w)."""
+        batch, dim, rows, cols = map1.shape
+        steps = torch.arange(-radius, radius + 1, device=map1.device, dtype=torch.float32)
+        x = torch.arange(cols, device=map1.device, dtype=torch.float32)
+        y = torch.arange(rows, device=map1.device, dtype=torch.float32)
+        u = x + offset[:, 0].detach().float()                                   # (B, h, w)
+        if self.config.search == 'row':
+            u = u[..., None] + steps
+            v = y[:, None, None].expand_as(u)
+        else:
+            v = (y[:, None] + offset[:, 1].detach().float())[..., None, None] + steps[:, None]
+            u = u[..., None, None] + steps
+            u, v = (t.flatten(3) for t in torch.broadcast_tensors(u, v))
+        grid = torch.stack((2 * u / (cols - 1) - 1, 2 * v / (rows - 1) - 1), -1)
+        window = grid.shape[3]
+        sampled = F.grid_sample(map2.float(), grid.flatten(2, 3), align_corners=True)
+        sampled = sampled.unflatten(3, (cols, window))                     # (B, D, h, w, K)
+        correlation = (map1.float()[..., None] * sampled).sum(1) * dim ** -0.5
+        return correlation.permute(0, 3, 1, 2)
+
+
+class _Refiner(nn.Module):
+    """Read a correction of an offset field, and how to upsample it, from its surroundings."""
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, factor: int):
+        super().__init__()
+        self.enter = nn.Conv2d(in_dim, hidden_dim, 3, padding=1)
+        self.body = nn.ModuleList(
+            nn.Conv2d(hidden_dim, hidden_dim, 3, padding=d, dilation=d) for d in (1, 2, 4))
+        self.leave = nn.Conv2d(hidden_dim, out_dim, 3, padding=1)
+        self.mask = nn.Conv2d(hidden_dim, 9 * factor ** 2, 1)
+        for layer in (self.enter, *self.body):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.leave.weight, std=1e-3)   # start from the estimate as it is
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        hidden = F.relu(self.enter(x))
+        for layer in self.body:
+            hidden = hidden + F.relu(layer(hidden))
+        return self.leave(hidden).float(), hidden, self.mask(hidden)
+
+
+def convex_upsample(field: Tensor, mask: Tensor, factor: int) -> Tensor:
+    """
+    Upsample each pixel as a learned convex combination of its 3x3 neighbours.
+
+    :param field: (B, C, h, w); the values are not scaled.
+    :param mask: (B, 9 * factor^2, h, w) logits.
+    :return: (B, C, factor h, factor w).
+
+    Source: RAFT, Teed and Deng, ECCV 2020, section 3.3.
+    """
+    batch, channels, rows, cols = field.shape
+    weights = mask.float().view(batch, 1, 9, factor ** 2, rows, cols).softmax(2)
+    padded = F.pad(field, (1, 1, 1, 1), mode='replicate')
+    neighbours = torch.stack([padded[:, :, i:i + rows, j:j + cols]
+                              for i in range(3) for j in range(3)], 2)     # (B, C, 9, h, w)
+    fine = (weights * neighbours[:, :, :, None]).sum(2)          # (B, C, factor^2, h, w)
+    return F.pixel_shuffle(fine.flatten(1, 2), factor)
+
+
+def _resize(field: Tensor, factor: int) -> Tensor:
+    return F.interpolate(field, scale_factor=float(factor), mode='bilinear')

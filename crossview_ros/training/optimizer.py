@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AdamW parameter groups, the learning-rate schedule and the weight average."""
+import math
+
+from crossview_ros.training.run_config import OptimizerConfig
+import torch
+from torch import nn
+
+
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """Group parameters by weight decay: matrices and filters decay, vectors and scalars do not."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    free = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{'params': decayed, 'weight_decay': config.weight_decay},
+              {'params': free, 'weight_decay': 0.0}]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+
+
+def learning_rate(config: OptimizerConfig, step: int, progress: float) -> float:
+    """
+    Return the learning rate: linear warm-up by step, then cosine decay by progress.
+
+    :param step: Optimizer steps done.
+    :param progress: Fraction of the run that is done, in [0, 1].
+    """
+    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return config.lr * warmup * (config.min_lr_ratio + (1 - config.min_lr_ratio) * cosine)
+
+
+class WeightAverage:
+    """Exponential moving average of a model's weights (Polyak averaging)."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Blend in the current weights; early steps forget faster, so that zeros fade."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.weights[name].lerp_(value, 1 - decay)
+            else:
+                self.weights[name].copy_(value)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training batches from rendered records: which records, and how changed, follows from the step."""
+from collections.abc import Iterator
+from pathlib import Path
+
+from crossview_ros.data import transforms
+from crossview_ros.data.synthetic.dataset import ShardDataset, write_shards
+from crossview_ros.networks.downstream import Normalisation
+from crossview_ros.training.run_config import DataConfig, RunConfig
+import numpy as np
+import torch
+
+Batch = dict[str, torch.Tensor]
+
+
+def prepare_records(config: DataConfig, cache_dir: Path, progress=None) -> tuple[Path, Path]:
+    """
+    Render the training and validation records that are not yet there.
+
+    :param cache_dir: Shared by runs; one folder for each seed, size and split.
+    :return: Folders of the training and the validation records.
+    """
+    folders = []
+    for split, count in (('train', config.num_records), ('holdout', config.num_validation)):
+        rows, cols = config.size_hw
+        folder = Path(cache_dir) / f'{split}_{rows}x{cols}_{config.seed}'
+        write_shards(folder, count, config.size_hw, seed=config.seed, split=split,
+                     progress=progress)
+        folders.append(folder)
+    return tuple(folders)
+
+
+class RecordBatches:
+    """
+    Draw batches from a folder of records.
+
+    Everything random is a function of (seed, step): a resumed run continues exactly.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, normalisation: Normalisation):
+        self.dataset = ShardDataset(folder)
+        self.count = min(len(self.dataset), config.data.num_records)
+        self.config = config
+        self.normalisation = normalisation
+
+    def training_batch(self, step: int) -> Batch:
+        """Return the augmented batch of an optimizer step."""
+        data, size = self.config.data, self.config.batch_size
+        first = step * size
+        indices = [self._shuffled(i) for i in range(first, first + size)]
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        batch = self._read(indices)
+        batch = transforms.crop_and_scale(batch, data.crop_hw, data.scale_range, generator)
+        batch = transforms.photometric(batch, data.photometric, generator)
+        batch = transforms.erase(batch, ('right',), 0.3, generator)
+        return self._normalised(batch)
+
+    def validation_batches(self, size: int) -> Iterator[Batch]:
+        """Yield all records once, centre-cropped to the training crop, not augmented."""
+        rows, cols = self.config.data.crop_hw
+        height, width = self.config.data.size_hw
+        top, left = (height - rows) // 2, (width - cols) // 2
+        for first in range(0, len(self.dataset), size):
+            batch = self._read(range(first, min(first + size, len(self.dataset))))
+            batch = {k: v[..., top:top + rows, left:left + cols] for k, v in batch.items()}
+            yield self._normalised(batch)
+
+    def _shuffled(self, position: int) -> int:
+        epoch, index = divmod(position, self.count)
+        order = np.random.default_rng((self.config.seed, epoch)).permutation(self.count)
+        return int(order[index])
+
+    def _read(self, indices) -> Batch:
+        records = [self.dataset[i] for i in indices]
+        batch = {key: torch.stack([torch.as_tensor(record[key]) for record in records])
+                 for key in records[0]}
+        return {key: value.float() / 255 if key in transforms.VIEWS else
+                (value if value.dtype == torch.bool else value.float())
+                for key, value in batch.items()}
+
+    def _normalised(self, batch: Batch) -> Batch:
+        norm = self.normalisation
+        return {key: transforms.normalise(value, norm.mean, norm.std)
+                if key in transforms.VIEWS else value for key, value in batch.items()}

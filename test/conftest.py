@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Set up what every test shares: marks, seeds, thread limits, ROS isolation and the shared data.
+
+The environment is set before any test module is imported, so that torch, OpenMP and ROS read it.
+"""
+import importlib.util
+import os
+from pathlib import Path
+import random
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Several suites may run on one small machine: one thread each is quickest and reproducible.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('MPLBACKEND', 'Agg')
+# Field types of messages are unchecked by default (Jazzy and newer): a wrong one would pass.
+os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
+# Domains 1-101 use no port of the ephemeral range; two suites at once do not hear each other.
+os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 101))
+if os.environ.get('ROS_DISTRO') == 'humble':
+    os.environ.setdefault('ROS_LOCALHOST_ONLY', '1')
+else:
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+
+MARKS = {
+    'gpu': 'needs a CUDA device',
+    'ros': 'needs rclpy',
+    'slow': 'takes more than some seconds; run with -m slow',
+}
+
+
+def pytest_configure(config):
+    """Register the marks of the project."""
+    for name, meaning in MARKS.items():
+        config.addinivalue_line('markers', f'{name}: {meaning}')
+
+
+def pytest_collection_modifyitems(items):
+    """Skip, with the reason, the marked tests that this machine cannot run."""
+    for name, absent in (('ros', _ros_absent), ('gpu', _gpu_absent)):
+        marked = [item for item in items if item.get_closest_marker(name)]
+        reason = absent() if marked else None
+        if reason is not None:
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _ros_absent():
+    return None if importlib.util.find_spec('rclpy') else 'rclpy is not installed'
+
+
+def _gpu_absent():
+    if importlib.util.find_spec('torch') is None:
+        return 'torch is not installed'
+    import torch
+    return None if torch.cuda.is_available() else 'no CUDA device'
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Seed Python's, NumPy's and (where loaded by the test module) torch's generators."""
+    seed_everything(0)
+
+
+@pytest.fixture
+def rng():
+    """Return a seeded NumPy generator; prefer it to the global one."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope='session')
+def root():
+    """Return the root of the source tree."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def shared_dir():
+    """Return the folder of the reference data beside the checkout, or skip."""
+    folder = ROOT.parent / 'shared'
+    if not (folder / 'data').is_dir():
+        pytest.skip('no reference data: ../shared/data is not beside the checkout')
+    return folder
+
+
+def seed_everything(seed):
+    """Seed the global generators; torch only if it is loaded, which costs a second."""
+    random.seed(seed)
+    np.random.seed(seed)
+    if 'torch' in sys.modules:
+        sys.modules['torch'].manual_seed(seed)
