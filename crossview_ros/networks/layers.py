@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transformer blocks of CroCo and the patch and convolutional stems."""
+from crossview_ros.networks.position import rotate
+import torch
+from torch import nn, Tensor
+import torch.nn.functional as F
+
+EPS = 1e-6   # of every LayerNorm (croco.md, notation)
+Table = tuple[Tensor, Tensor] | None   # rotary cos and sin, or no rotation
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection q | k | v (croco.md 1.6)."""
+
+    def __init__(self, dim: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, table: Table) -> Tensor:
+        """Attend within (B, N, dim)."""
+        q, k, v = (_split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))
+        return self.proj(_attend(q, k, v, table, table))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from one set of tokens to another (croco.md 1.7)."""
+
+    def __init__(self, dim: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.projq = nn.Linear(dim, dim)
+        self.projk = nn.Linear(dim, dim)
+        self.projv = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, memory: Tensor, table: Table, memory_table: Table) -> Tensor:
+        """Attend from x (B, N, dim) to memory (B, M, dim)."""
+        q, k, v = (_split_heads(t, self.num_heads)
+                   for t in (self.projq(x), self.projk(memory), self.projv(memory)))
+        return self.proj(_attend(q, k, v, table, memory_table))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU between."""
+
+    def __init__(self, dim: int, ratio: float):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, int(dim * ratio))
+        self.fc2 = nn.Linear(int(dim * ratio), dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., dim) to (..., dim)."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm transformer block (croco.md 1.6)."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, EPS)
+        self.attn = Attention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, EPS)
+        self.mlp = Mlp(dim, mlp_ratio)
+
+    def forward(self, x: Tensor, table: Table) -> Tensor:
+        """Map (B, N, dim) to (B, N, dim)."""
+        x = x + self.attn(self.norm1(x), table)
+        return x + self.mlp(self.norm2(x))
+
+    def branches(self) -> list[nn.Linear]:
+        """Return the last layer of each residual branch."""
+        return [self.attn.proj, self.mlp.fc2]
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, cross-attention to a fixed memory, MLP (croco.md 1.7)."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float, norm_memory: bool):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, EPS)
+        self.attn = Attention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, EPS)
+        self.norm_y = nn.LayerNorm(dim, EPS) if norm_memory else nn.Identity()
+        self.cross_attn = CrossAttention(dim, num_heads)
+        self.norm3 = nn.LayerNorm(dim, EPS)
+        self.mlp = Mlp(dim, mlp_ratio)
+
+    def forward(self, x: Tensor, memory: Tensor, table: Table, memory_table: Table) -> Tensor:
+        """Update x (B, N, dim); memory (B, M, dim) stays as it is."""
+        x = x + self.attn(self.norm1(x), table)
+        x = x + self.cross_attn(self.norm2(x), self.norm_y(memory), table, memory_table)
+        return x + self.mlp(self.norm3(x))
+
+    def branches(self) -> list[nn.Linear]:
+        """Return the last layer of each residual branch."""
+        return [self.attn.proj, self.cross_attn.proj, self.mlp.fc2]
+
+
+class PatchEmbed(nn.Module):
+    """One linear map per patch (croco.md 1.2)."""
+
+    def __init__(self, patch_size: int, dim: int):
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, patch_size, patch_size)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Map (B, 3, H, W) to (B, dim, Nh, Nw), and no maps of finer resolution."""
+        return self.proj(image), []
+
+
+class ConvStem(nn.Module):
+    """
+    Convolutions down to the patch grid; their 1/4 and 1/8 maps serve dense matching.
+
+    Early convolutions make transformers easier to train (Xiao et al., NeurIPS 2021).
+    """
+
+    def __init__(self, patch_size: int, dim: int, dims: tuple[int, int, int]):
+        super().__init__()
+        if patch_size not in (8, 16):
+            raise ValueError(f"stem 'conv' needs patch_size 8 or 16, got {patch_size}")
+        half, quarter, eighth = dims
+        self.enter = nn.Conv2d(3, half, 3, 2, 1)
+        self.quarter = nn.Conv2d(half, quarter, 3, 2, 1)
+        self.quarter_block = ConvBlock(quarter)
+        self.eighth = nn.Conv2d(quarter, eighth, 3, 2, 1)
+        self.eighth_block = ConvBlock(eighth)
+        stride = patch_size // 8
+        self.proj = nn.Conv2d(eighth, dim, stride, stride)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Map (B, 3, H, W) to (B, dim, Nh, Nw) and the maps at 1/4 and 1/8."""
+        quarter = self.quarter_block(F.gelu(self.quarter(F.gelu(self.enter(image)))))
+        eighth = self.eighth_block(F.gelu(self.eighth(quarter)))
+        return self.proj(eighth), [quarter, eighth]
+
+
+class ConvBlock(nn.Module):
+    """Residual pair of 3x3 convolutions."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
+        self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, dim, H, W) to the same shape."""
+        return x + self.conv2(F.gelu(self.conv1(x)))
+
+
+def _split_heads(x: Tensor, num_heads: int) -> Tensor:
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)     # (B, heads, N, head_dim)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, q_table: Table, k_table: Table) -> Tensor:
+    if q_table is not None:
+        q, k = rotate(q, q_table), rotate(k, k_table)
+    out = F.scaled_dot_product_attention(q, k, v)
+    return out.transpose(1, 2).flatten(2)
+
+
+def initialise(module: nn.Module) -> None:
+    """
+    Initialise one layer as CroCo does (croco.md 1.10); use with ``Module.apply``.
+
+    Convolutions of the stem follow He et al. 2015, since they are followed by GELU.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, PatchEmbed):
+        weight = module.proj.weight
+        with torch.no_grad():
+            weight.copy_(nn.init.xavier_uniform_(weight.flatten(1).clone()).view_as(weight))
+    elif isinstance(module, ConvStem):
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of official CroCo checkpoints and what they are called here (croco.md 1.1 and 5.2)."""
+from crossview_ros.errors import CheckpointError
+from crossview_ros.networks.croco import CroCoConfig
+
+PREFIXES = (   # official, ours; the first that fits decides
+    ('enc_blocks.', 'encoder.blocks.'), ('enc_norm.', 'encoder.norm.'),
+    ('enc_pos_embed', 'encoder.pos_embed'), ('patch_embed.', 'encoder.patch_embed.'),
+    ('dec_blocks.', 'decoder.blocks.'), ('dec_norm.', 'decoder.norm.'),
+    ('dec_pos_embed', 'decoder.pos_embed'), ('decoder_embed.', 'decoder.embed.'),
+    ('mask_token', 'decoder.mask_token'), ('prediction_head.', 'head.'))
+ARGUMENTS = {
+    'img_size': 'img_size', 'patch_size': 'patch_size', 'mask_ratio': 'mask_ratio',
+    'enc_embed_dim': 'enc_embed_dim', 'enc_depth': 'enc_num_layers',
+    'enc_num_heads': 'enc_num_heads', 'dec_embed_dim': 'dec_embed_dim',
+    'dec_depth': 'dec_num_layers', 'dec_num_heads': 'dec_num_heads', 'mlp_ratio': 'mlp_ratio',
+    'norm_im2_in_dec': 'norm_memory'}
+
+
+def from_official_key(key: str) -> str:
+    """Rename one state-dict key; keys of downstream heads (``head.``) keep their name."""
+    for official, ours in PREFIXES:
+        if key.startswith(official):
+            return ours + key[len(official):]
+    return key
+
+
+def config_from_official(arguments: dict) -> CroCoConfig:
+    """
+    Read official constructor arguments, merged over their defaults.
+
+    :raises CheckpointError: For an argument or position kind that the specification lacks.
+    """
+    values = {}
+    for name, value in arguments.items():
+        if name == 'pos_embed':
+            values.update(_position(value))
+        elif name in ARGUMENTS:
+            values[ARGUMENTS[name]] = value
+        else:
+            raise CheckpointError(f"unknown CroCo argument '{name}' = {value!r}; known: "
+                                  f'{", ".join(ARGUMENTS)}, pos_embed')
+    size = values.get('img_size', (224, 224))
+    values['img_size'] = (size, size) if isinstance(size, int) else tuple(size)
+    return CroCoConfig(**values)
+
+
+def _position(value: str) -> dict:
+    if value == 'cosine':
+        return {'position': 'cosine'}
+    try:
+        return {'position': 'rope', 'rope_base': float(str(value).removeprefix('RoPE'))}
+    except ValueError as error:
+        raise CheckpointError(f"pos_embed must be 'cosine' or 'RoPE<base>', got {value!r}") \
+            from error
