@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Create the virtual environment of this checkout; run by `make install`, cheap when it is up to date.
+Create the virtual environment of this checkout; run by `make install`, cheap when up to date.
 
-Without ROS it holds the binary ROS wheels where they exist (x86_64 Linux). Where ROS is sourced, it
-shares the system's packages, installs no ROS wheel and keeps the NumPy generation that the
+Without ROS it holds the binary ROS wheels where they exist (x86_64 Linux). Where ROS is sourced,
+it shares the system's packages, installs no ROS wheel and keeps the NumPy generation that the
 installed ROS packages were built for.
 """
 import argparse

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CroCo: encoder, decoder and the pre-training model that completes one view from another."""
 from dataclasses import dataclass
+import math
 from typing import Literal, NamedTuple
 
 from crossview_ros.networks.layers import (
@@ -41,8 +42,18 @@ class CroCoConfig:
                              (self.dec_embed_dim, self.dec_num_heads)):
             if width % heads:
                 raise ValueError(f'width {width} is not divisible by {heads} heads')
+            if width // heads % 4 and self.position == 'rope':
+                raise ValueError(f'RoPE needs head channels that are a multiple of 4, got '
+                                 f'{width} / {heads} heads')
         if not 0 < self.mask_ratio < 1:
             raise ValueError(f'mask_ratio must lie in (0, 1), got {self.mask_ratio}')
+        if min(self.enc_num_layers, self.dec_num_layers) < 1:
+            raise ValueError('enc_num_layers and dec_num_layers must be at least 1, got '
+                             f'{self.enc_num_layers} and {self.dec_num_layers}')
+        if self.stem == 'conv' and self.patch_size not in (8, 16):
+            raise ValueError(f"stem 'conv' needs patch_size 8 or 16, got {self.patch_size}")
+        if not (math.isfinite(self.rope_base) and self.rope_base > 0):
+            raise ValueError(f'rope_base must be positive and finite, got {self.rope_base}')
 
     @property
     def grid_hw(self) -> tuple[int, int]:
@@ -89,11 +100,12 @@ class CroCoEncoder(nn.Module):
         :param image: (B, 3, H, W) float, normalised; sides are multiples of the patch size.
         :param mask: (B, N) bool, True = hidden, the same count in each row. Hidden patches are
             dropped before the first block; a conv stem sees them as zeros.
-        :raises ValueError: If the size does not fit.
+        :raises ValueError: If the size or the mask does not fit.
         """
         grid_hw = self._grid(image)
-        if mask is not None and self.config.stem == 'conv':
-            image = _blank(image, mask, grid_hw)
+        if mask is not None:
+            _check_mask(mask, len(image), grid_hw)
+            image = _blank(image, mask, grid_hw) if self.config.stem == 'conv' else image
         x, stem = self.patch_embed(image)
         x = x.flatten(2).transpose(1, 2)                        # (B, N, E)
         if self.rope is None:
@@ -111,7 +123,7 @@ class CroCoEncoder(nn.Module):
         return EncoderFeatures(tokens, stem, grid_hw)
 
     def _grid(self, image: Tensor) -> tuple[int, int]:
-        rows, cols = image.shape[-2:]
+        rows, cols = (int(side) for side in image.shape[-2:])   # tracing makes them tensors
         patch = self.config.patch_size
         if self.rope is None and (rows, cols) != tuple(self.config.img_size):
             raise ValueError(f'cosine positions need images of {self.config.img_size} (H, W), '
@@ -237,6 +249,17 @@ def _initialise(module: nn.Module, config: CroCoConfig) -> None:
         for block in module.blocks:
             for layer in block.branches():
                 nn.init.zeros_(layer.weight)
+
+
+def _check_mask(mask: Tensor, batch: int, grid_hw: tuple[int, int]) -> None:
+    expected = (batch, grid_hw[0] * grid_hw[1])
+    if tuple(mask.shape) != expected or mask.dtype != torch.bool:
+        raise ValueError(f'a mask must be bool of shape {expected}, got {mask.dtype} of '
+                         f'{tuple(mask.shape)}')
+    counts = mask.sum(1)
+    if (counts != counts[0]).any():   # a ragged mask would let hidden patches through
+        raise ValueError(f'a mask must hide equally many patches in each row, got '
+                         f'{counts.tolist()}')
 
 
 def _visible_index(mask: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ def config_from_official(arguments: dict) -> CroCoConfig:
     """
     Read official constructor arguments, merged over their defaults.
 
-    :raises CheckpointError: For an argument or position kind that the specification lacks.
+    :raises CheckpointError: For an argument or position kind that the specification lacks, or
+        values that contradict each other.
     """
     values = {}
     for name, value in arguments.items():
@@ -42,14 +43,19 @@ def config_from_official(arguments: dict) -> CroCoConfig:
                                   f'{", ".join(ARGUMENTS)}, pos_embed')
     size = values.get('img_size', (224, 224))
     values['img_size'] = (size, size) if isinstance(size, int) else tuple(size)
-    return CroCoConfig(**values)
+    try:
+        return CroCoConfig(**values)
+    except ValueError as error:
+        raise CheckpointError(f'CroCo arguments do not fit together: {error}') from error
 
 
 def _position(value: str) -> dict:
     if value == 'cosine':
         return {'position': 'cosine'}
+    expected = f"pos_embed must be 'cosine' or 'RoPE<base>', got {value!r}"
+    if not str(value).startswith('RoPE'):
+        raise CheckpointError(expected)
     try:
-        return {'position': 'rope', 'rope_base': float(str(value).removeprefix('RoPE'))}
+        return {'position': 'rope', 'rope_base': float(value.removeprefix('RoPE'))}
     except ValueError as error:
-        raise CheckpointError(f"pos_embed must be 'cosine' or 'RoPE<base>', got {value!r}") \
-            from error
+        raise CheckpointError(expected) from error

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Positions of patch tokens: the 2-D sine-cosine table of CroCo v1 and the 2-D RoPE of v2."""
-import numpy as np
 import torch
 from torch import nn, Tensor
 
 
 def grid_positions(grid_hw: tuple[int, int], device: torch.device | None = None) -> Tensor:
     """Return the (row, column) of each patch, row-major: (N, 2) int64."""
-    rows, cols = (torch.arange(n, device=device) for n in grid_hw)
-    return torch.cartesian_prod(rows, cols)
+    rows, cols = grid_hw
+    index = torch.arange(rows * cols, device=device)
+    return torch.stack((index // cols, index % cols), 1)   # cartesian_prod has no ONNX form
 
 
 def cosine_table(dim: int, grid_hw: tuple[int, int]) -> Tensor:
@@ -20,17 +20,18 @@ def cosine_table(dim: int, grid_hw: tuple[int, int]) -> Tensor:
     """
     if dim % 4:
         raise ValueError(f'a cosine table needs a width that is a multiple of 4, got {dim}')
-    frequencies = 10000.0 ** (-np.arange(dim // 4, dtype=np.float64) / (dim // 4))
-    rows, cols = np.mgrid[:grid_hw[0], :grid_hw[1]].reshape(2, -1).astype(np.float64)
-    halves = [fn(axis[:, None] * frequencies) for axis in (cols, rows) for fn in (np.sin, np.cos)]
-    return torch.from_numpy(np.concatenate(halves, 1).astype(np.float32))
+    cpu = torch.device('cpu')   # real values even where a model is built on the meta device
+    exponents = torch.arange(dim // 4, dtype=torch.float64, device=cpu) / (dim // 4)
+    rows, cols = grid_positions(grid_hw, cpu).double().unbind(1)
+    angles = [axis[:, None] * 10000.0 ** -exponents for axis in (cols, rows)]
+    return torch.cat([fn(a) for a in angles for fn in (torch.sin, torch.cos)], 1).float()
 
 
 class RoPE2D(nn.Module):
     """
-    Rotary tables for a patch grid: the first half of a head turns with the row, the second with
-    the column.
+    Rotary tables for a patch grid.
 
+    The first half of a head's channels turns with the row, the second half with the column.
     Within a half of m channels, channel i is paired with i + m/2 and turns by
     t / base^(2 i / m) (croco.md 1.4; RoFormer, Su et al. 2021, in two dimensions). There are no
     parameters and nothing in the state dict; tables are kept for the grids seen, so that a
@@ -51,6 +52,8 @@ class RoPE2D(nn.Module):
 
     def forward(self, grid_hw: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
         """Return cos and sin, (N, head_dim) float32 each; the sign of rotation is in sin."""
+        if torch.jit.is_tracing():   # what a trace makes belongs to its graph: keep nothing
+            return self._make(grid_hw, device)
         key = (tuple(grid_hw), str(device))
         if key not in self._tables:
             with torch.inference_mode(False):   # the table also serves later training

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from crossview_ros.metrics import Metric
 from crossview_ros.metrics.depth import depth_metrics
-from crossview_ros.metrics.disparity import disparity_metrics
+from crossview_ros.metrics.disparity import best_constant_disparity, disparity_metrics
 import numpy as np
 
 RANGE_EDGES_M = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
@@ -68,14 +68,18 @@ class ScoreSum:
         :return: The frame's own figures, by name; empty without truth and depth.
         """
         figures = score_frame(depth, disparity, confidence, truth, self.min_depth, self.max_depth)
+        self.note(figures)
+        if depth is not None and truth.depth is not None:
+            self._ranges += _range_sums(depth, truth.depth)
+        if disparity is not None and confidence is not None and truth.disparity is not None:
+            self._bins += _confidence_sums(disparity, confidence, truth.disparity)
+        return figures
+
+    def note(self, figures: dict[str, Metric]) -> None:
+        """Take the figures of one frame into the mean over frames."""
         for name, metric in figures.items():
             self.frames.setdefault(name, []).append(metric.value)
             self.units[name] = metric.unit
-        if depth is not None and truth.depth is not None:
-            self._ranges += _range_sums(depth, truth.depth)
-        if None not in (_key(disparity), _key(confidence), _key(truth.disparity)):
-            self._bins += _confidence_sums(disparity, confidence, truth.disparity)
-        return figures
 
     def figures(self) -> dict[str, Metric]:
         """Return the mean over frames of every figure; frames where it is undefined are left."""
@@ -119,25 +123,14 @@ def score_frame(depth: np.ndarray | None, disparity: np.ndarray | None,
     if confidence is not None and np.isfinite(confidence).any():
         figures['confidence.mean'] = Metric(float(np.nanmean(confidence)), '-')
     if depth is not None and truth.depth is not None:
-        in_range = _in_range(truth.depth, min_depth, max_depth)
-        scores = depth_metrics(depth, in_range, min_depth, max_depth)
+        scores = depth_metrics(depth, truth.depth, min_depth, max_depth)
         figures.update({f'depth.{name}': metric for name, metric in scores.items()})
     if disparity is not None and truth.disparity is not None:
         scores = disparity_metrics(disparity, truth.disparity)
         figures.update({f'disparity.{name}': metric for name, metric in scores.items()})
-        figures['disparity.epe_constant'] = Metric(_constant_epe(truth.disparity), 'px')
+        constant = np.full_like(truth.disparity, best_constant_disparity(truth.disparity))
+        figures['disparity.epe_constant'] = disparity_metrics(constant, truth.disparity)['epe']
     return figures
-
-
-def _in_range(truth: np.ndarray, min_depth: float, max_depth: float) -> np.ndarray:
-    with np.errstate(invalid='ignore'):
-        return np.where((truth >= min_depth) & (truth <= max_depth), truth, np.nan)
-
-
-def _constant_epe(truth: np.ndarray) -> float:
-    """Return the end-point error of the best constant disparity, which is the median."""
-    known = truth[np.isfinite(truth)]
-    return float(np.abs(known - np.median(known)).mean()) if known.size else float('nan')
 
 
 def _range_sums(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -163,7 +156,3 @@ def _confidence_sums(disparity: np.ndarray, confidence: np.ndarray,
     row = np.minimum((stated * NUM_CONFIDENCE_BINS).astype(int), NUM_CONFIDENCE_BINS - 1)
     return np.stack([np.bincount(row, values, NUM_CONFIDENCE_BINS)
                      for values in (np.ones_like(stated), stated, right)], axis=1)
-
-
-def _key(array: np.ndarray | None) -> bool | None:
-    return None if array is None else True

@@ -19,11 +19,11 @@ class MatchingHeadConfig:
 
     search: Literal['row', 'plane']   # row: disparity (1 channel), plane: flow (2 channels)
     feature_dim: int = 128            # channels of the correlated 1/8 features
-    hidden_dim: int = 96
+    hidden_dim: int = 96              # channels of the coarse correction
+    fine_hidden_dim: int = 64
     fine_dim: int = 32                # channels of the correlated 1/4 features
     coarse_radius: int = 2            # [1/8 px] local window shown to the coarse refinement
     fine_radius: int = 4              # [1/4 px] local window shown to the fine refinement
-    fine_steps: int = 1
 
 
 class Prediction(NamedTuple):
@@ -63,14 +63,14 @@ class MatchingHead(nn.Module):
         self.channels = 1 if config.search == 'row' else 2
         self.patch_ratio = patch_size // COARSE_STRIDE
         dim, hidden, fine = config.feature_dim, config.hidden_dim, config.fine_dim
+        fine_inputs = self._window(config.fine_radius) + fine + self.channels + hidden
         self.token_proj = nn.Linear(token_dim, dim * self.patch_ratio ** 2)
         self.stem_proj = nn.Conv2d(stem_dims[-1], dim, 1)
         self.fine_proj = nn.Conv2d(stem_dims[-2], fine, 1)
         self.log_temperature = nn.Parameter(torch.tensor(2.5))
         self.coarse = _Refiner(self._window(config.coarse_radius) + dim + self.channels + 1,
                                hidden, self.channels, COARSE_STRIDE // FINE_STRIDE)
-        self.fine = _Refiner(self._window(config.fine_radius) + fine + self.channels + hidden,
-                             hidden, self.channels + 1, FINE_STRIDE)
+        self.fine = _Refiner(fine_inputs, config.fine_hidden_dim, self.channels + 1, FINE_STRIDE)
         nn.init.constant_(self.fine.leave.bias[-1:], 1.0)   # a scale of e px at the start
 
     def forward(self, tokens1: Tensor, tokens2: Tensor, features1: EncoderFeatures,
@@ -92,13 +92,10 @@ class MatchingHead(nn.Module):
         second = _resize(offset, FINE_STRIDE) * FINE_STRIDE
         hidden = _resize(hidden, 2)
         fine1, fine2 = (self.fine_proj(f.stem[-2]) for f in (features1, features2))
-        for _ in range(self.config.fine_steps):
-            window = self._local_correlation(fine1, fine2, offset, self.config.fine_radius)
-            change, hidden, mask = self.fine(
-                torch.cat((window, fine1, offset / 16, hidden), 1))
-            change, log_scale = change.split((self.channels, 1), 1)
-            offset = offset + change
-        value = convex_upsample(offset, mask, FINE_STRIDE) * FINE_STRIDE
+        window = self._local_correlation(fine1, fine2, offset, self.config.fine_radius)
+        change, _, mask = self.fine(torch.cat((window, fine1, offset / 16, hidden), 1))
+        change, log_scale = change.split((self.channels, 1), 1)
+        value = convex_upsample(offset + change, mask, FINE_STRIDE) * FINE_STRIDE
         log_scale = convex_upsample(log_scale, mask, FINE_STRIDE).clamp(*LOG_SCALE_RANGE)
         return Prediction(self._signed(value), log_scale,
                           (self._signed(first), self._signed(second)))
@@ -138,25 +135,20 @@ class MatchingHead(nn.Module):
 
     def _local_correlation(self, map1: Tensor, map2: Tensor, offset: Tensor,
                            radius: int) -> Tensor:
-        """Correlate with view 2 in a window around the estimate: (B, window, h, w)."""
-        batch, dim, rows, cols = map1.shape
-        steps = torch.arange(-radius, radius + 1, device=map1.device, dtype=torch.float32)
-        x = torch.arange(cols, device=map1.device, dtype=torch.float32)
-        y = torch.arange(rows, device=map1.device, dtype=torch.float32)
-        u = x + offset[:, 0].detach().float()                                   # (B, h, w)
-        if self.config.search == 'row':
-            u = u[..., None] + steps
-            v = y[:, None, None].expand_as(u)
-        else:
-            v = (y[:, None] + offset[:, 1].detach().float())[..., None, None] + steps[:, None]
-            u = u[..., None, None] + steps
-            u, v = (t.flatten(3) for t in torch.broadcast_tensors(u, v))
-        grid = torch.stack((2 * u / (cols - 1) - 1, 2 * v / (rows - 1) - 1), -1)
-        window = grid.shape[3]
-        sampled = F.grid_sample(map2.float(), grid.flatten(2, 3), align_corners=True)
-        sampled = sampled.unflatten(3, (cols, window))                     # (B, D, h, w, K)
-        correlation = (map1.float()[..., None] * sampled).sum(1) * dim ** -0.5
-        return correlation.permute(0, 3, 1, 2)
+        """Correlate with view 2, moved by the estimate, in a window: (B, window, h, w)."""
+        rows, cols = map1.shape[-2:]
+        pad_rows = 0 if self.config.search == 'row' else radius
+        moved = F.pad(warp(map2.float(), self._flow(offset.detach())),
+                      (radius, radius, pad_rows, pad_rows))
+        map1 = map1.float() * map1.shape[1] ** -0.5
+        window = [(map1 * moved[:, :, i:i + rows, j:j + cols]).sum(1)
+                  for i in range(2 * pad_rows + 1) for j in range(2 * radius + 1)]
+        return torch.stack(window, 1)
+
+    def _flow(self, offset: Tensor) -> Tensor:
+        if self.config.search == 'plane':
+            return offset
+        return torch.cat((offset, torch.zeros_like(offset)), 1)
 
 
 class _Refiner(nn.Module):
@@ -199,6 +191,21 @@ def convex_upsample(field: Tensor, mask: Tensor, factor: int) -> Tensor:
                               for i in range(3) for j in range(3)], 2)     # (B, C, 9, h, w)
     fine = (weights * neighbours[:, :, :, None]).sum(2)          # (B, C, factor^2, h, w)
     return F.pixel_shuffle(fine.flatten(1, 2), factor)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """
+    Move view 2 onto view 1: out(x) = image(x + flow(x)), bilinear, zero outside.
+
+    :param image: (B, C, H, W) float32 of view 2.
+    :param flow: (B, 2, H, W) float32 [px], view 1 -> view 2.
+    """
+    rows, cols = image.shape[-2:]
+    x = torch.arange(cols, device=image.device, dtype=flow.dtype)
+    y = torch.arange(rows, device=image.device, dtype=flow.dtype)[:, None]
+    grid = torch.stack((2 * (x + flow[:, 0]) / (cols - 1) - 1,
+                        2 * (y + flow[:, 1]) / (rows - 1) - 1), -1)
+    return F.grid_sample(image, grid, align_corners=True)
 
 
 def _resize(field: Tensor, factor: int) -> Tensor:

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What verbs share: argument types, the progress bar on stderr, the table of results."""
+import argparse
+from pathlib import Path
+import sys
+from typing import Any
+
+
+def positive(text: str) -> int:
+    """Read a count of at least one."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'expected a count of at least 1, got {text}')
+    return value
+
+
+def positive_number(text: str) -> float:
+    """Read a number above zero."""
+    value = float(text)
+    if not 0.0 < value < float('inf'):
+        raise argparse.ArgumentTypeError(f'expected a number above zero, got {text}')
+    return value
+
+
+def print_result(data: Any, page: Path, as_json: bool) -> None:
+    """
+    Print the figures as a table with units, or all of metrics.json.
+
+    :param data: ReportData.
+    :param page: Where the report was written.
+    """
+    import json
+    from crossview_ros.replay.figures import describe, number_and_unit, position
+    from crossview_ros.replay.metrics_file import metrics_dict, percentiles
+    if as_json:
+        print(json.dumps(metrics_dict(data), allow_nan=False))
+        return
+    rows = [(describe(name).label, *number_and_unit(name, data.figures[name]))
+            for name in sorted(data.figures, key=position)]
+    rows.append(('Stereo pairs answered', f'{data.num_answered}/{len(data.frames)}', '-'))
+    times = percentiles(data.latencies_ms)
+    rows += [(f'Latency {name}', f'{times[name]:.0f}', 'ms') for name in ('p50', 'p95') if times]
+    if data.rate_hz:
+        rows.append(('Rate', f'{data.rate_hz:.2f}', 'frames/s'))
+    for label, number, unit in rows:
+        print(f'{label:<28}{number:>10}  {unit or "-"}')
+    for note in data.notes:
+        print(f'note: {note}', file=sys.stderr)
+    print(f'report: {page}')
+
+
+class FrameBar:
+    """A progress bar on stderr that learns its length with the first step."""
+
+    def __init__(self, name: str, unit: str = 'frame') -> None:
+        """Show nothing yet."""
+        self._name, self._unit, self._bar = name, unit, None
+
+    def __enter__(self) -> 'FrameBar':
+        """Return the bar."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the line as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, done: int, total: int) -> None:
+        """Show how many are done."""
+        from tqdm import tqdm
+        if self._bar is None:
+            # a log file wants a line now and then, not one for each frame
+            self._bar = tqdm(total=total, desc=self._name, unit=self._unit, file=sys.stderr,
+                             mininterval=0.1 if sys.stderr.isatty() else 5.0)
+        self._bar.update(done - self._bar.n)

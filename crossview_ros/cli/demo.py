@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Show the main job: render a sample stereo bag, play it through the live ROS 2 node, report.
+
+Writes report.html, metrics.json and the pictures. Without rclpy, and on aarch64, the bag is run in
+process instead, and the report says so.
+"""
+import argparse
+from dataclasses import replace
+from pathlib import Path
+import platform
+import shutil
+import signal
+import sys
+from typing import Any
+
+from crossview_ros.cli.console import FrameBar, positive, print_result
+
+HELP = 'render a sample stereo bag, play it through the live ROS 2 node, report'
+TITLE = 'A stereo bag becomes metric depth'
+NUM_MEASURED = 6             # frames that tell how fast this machine is
+SLOWEST_HZ, FASTEST_HZ = 2.0, 10.0
+LOAD = 0.6                  # share of the in-process rate: player, transport and report take too
+PLAY_LIMIT_S = 35.0
+SAMPLE_NOTE = ('The sample is rendered, with textures that no training saw. Real cameras are '
+               'harder: run crossview replay on a bag of your own.')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument('--out', type=Path, default=Path('out/demo'), metavar='DIR',
+                        help='folder to write (default: out/demo)')
+    parser.add_argument('--model', default='crossview_tiny',
+                        help='name or folder of a model (default: crossview_tiny)')
+    parser.add_argument('--frames', type=positive, default=100, metavar='N',
+                        help='stereo pairs to render (default: 100)')
+    parser.add_argument('--seed', type=int, default=0, help='another drive (default: 0)')
+    parser.add_argument('--in-process', action='store_true', help='do not start a ROS 2 node')
+    parser.add_argument('--json', action='store_true',
+                        help='print metrics.json on stdout instead of a table')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render, run, report."""
+    from crossview_ros.replay.report import write_report
+    from crossview_ros.replay.run import ReplayOptions
+    # so that the node is ended also where a supervisor, e.g. timeout, ends us
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    options = ReplayOptions(model=args.model, tasks=['stereo'], outputs=False)
+    reason = _why_in_process(args.in_process)
+    bag = _render(args)
+    data = _live(bag, options, args) if reason is None else \
+        _in_process(bag, options, args, reason)
+    print_result(data, write_report(args.out, data), args.json)
+    return 0
+
+
+def _why_in_process(asked: bool) -> str | None:
+    from crossview_ros.cli.ros import missing_ros
+    if asked:
+        return 'Run in process, as asked for.'
+    if platform.machine() == 'aarch64':
+        return 'Run in process: the demo starts no ROS 2 node on aarch64.'
+    reason = missing_ros()
+    return None if reason is None else f'Run in process, without a ROS 2 node: {reason}.'
+
+
+def _render(args: argparse.Namespace) -> Path:
+    from crossview_ros.data.synthetic.bag_writer import write_drive_bag
+    from crossview_ros.data.synthetic.drive import DriveConfig
+    bag = args.out / 'sample_bag'
+    if (bag / 'metadata.yaml').is_file():
+        shutil.rmtree(bag)   # of an earlier demo
+    args.out.mkdir(parents=True, exist_ok=True)
+    with FrameBar('rendering the sample') as bar:
+        return write_drive_bag(bag, DriveConfig(num_frames=args.frames), args.seed, bar.update)
+
+
+def _in_process(bag: Path, options: Any, args: argparse.Namespace, reason: str) -> Any:
+    from crossview_ros.replay.run import replay_bag
+    from crossview_ros.runtime.perception import Perception
+    with Perception.open(**options.perception_options()) as perception, \
+            FrameBar('perception') as bar:
+        return replay_bag(bag, perception, options, args.out, progress=bar.update, title=TITLE,
+                          command=args.command, notes=[reason, SAMPLE_NOTE])
+
+
+def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
+    from crossview_ros.cli.live import run_live
+    from crossview_ros.cli.live_report import evaluate_live
+    from crossview_ros.replay.bag import Bag
+    from crossview_ros.replay.topics import find_stereo_topics
+    with Bag(bag) as opened:
+        topics = find_stereo_topics(opened)
+        recorded_hz = opened.topic(topics.left.image).rate_hz or FASTEST_HZ
+    measured_hz, facts = _measure(bag, options, args.out)
+    rate_hz = min(FASTEST_HZ, max(SLOWEST_HZ, LOAD * measured_hz))
+    num_frames = min(args.frames, max(1, int(PLAY_LIMIT_S * rate_hz)))
+    parameters = {name: getattr(options, name) for name in
+                  ('model', 'backend', 'device', 'min_depth', 'max_depth', 'min_confidence')}
+    with FrameBar(f'live node, {rate_hz:.1f} Hz') as bar:
+        live = run_live(bag, topics, parameters, args.out, rate_hz / recorded_hz, num_frames,
+                        bar.update)
+    notes = [SAMPLE_NOTE,
+             f'In process this machine answers {measured_hz:.1f} pairs/s; the bag was played at '
+             f'{live.rate_hz:.1f} Hz to leave room for player, transport and measurement.']
+    return evaluate_live(bag, topics, live, options, facts, title=TITLE, command=args.command,
+                         notes=notes)
+
+
+def _measure(bag: Path, options: Any, out_dir: Path) -> tuple[float, dict]:
+    """Return the rate of a few frames in process [Hz], without the first, and what ran."""
+    import numpy as np
+    from crossview_ros.replay.run import replay_bag
+    from crossview_ros.runtime.perception import Perception
+    few = replace(options, max_frames=NUM_MEASURED)
+    with Perception.open(**options.perception_options()) as perception:
+        data = replay_bag(bag, perception, few, out_dir, title='', command='')
+    times_ms = data.latencies_ms[1:] if data.num_answered > 1 else data.latencies_ms
+    return 1000.0 / float(np.median(times_ms)), {
+        'Model and backend': data.facts['Model and backend']}

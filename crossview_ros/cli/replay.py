@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Run every stereo pair of a bag through Perception in process, and report.
+
+Writes report.html, metrics.json, outputs.mcap and, where there is odometry, trajectory.tum.
+"""
+import argparse
+from pathlib import Path
+from typing import Any
+
+from crossview_ros.cli.console import FrameBar, positive, print_result
+
+HELP = 'run a stereo bag in process, every frame once, and report'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument('bag', metavar='BAG', type=Path, help='bag folder or .mcap file')
+    parser.add_argument('--model', help='name or folder of a model (default: crossview_tiny)')
+    parser.add_argument('--backend', help='what runs the network (default: auto)')
+    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'),
+                        help='where it runs (default: auto)')
+    parser.add_argument('--config', type=Path, metavar='YAML',
+                        help='settings such as max_depth [m]; flags win over the file')
+    parser.add_argument('--out', type=Path, default=Path('out/replay'), metavar='DIR',
+                        help='folder to write (default: out/replay)')
+    parser.add_argument('--left', metavar='TOPIC', help='left images (default: found by the '
+                        'baseline in CameraInfo)')
+    parser.add_argument('--right', metavar='TOPIC', help='right images; goes with --left')
+    parser.add_argument('--cloud', metavar='TOPIC',
+                        help='LiDAR cloud (default: the only one of the bag)')
+    parser.add_argument('--max-frames', type=positive, metavar='N',
+                        help='stop after N stereo pairs (default: all)')
+    parser.add_argument('--no-outputs', action='store_true', help='do not write outputs.mcap')
+    parser.add_argument('--json', action='store_true',
+                        help='print metrics.json on stdout instead of a table')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, write the report, print the figures."""
+    from crossview_ros.replay.bag import Bag
+    from crossview_ros.replay.report import write_report
+    from crossview_ros.replay.run import replay_bag
+    from crossview_ros.runtime.perception import Perception
+    options = read_options(args)
+    with Bag(args.bag):
+        pass   # a wrong path is told before the model is loaded
+    with Perception.open(**options.perception_options()) as perception, FrameBar('replay') as bar:
+        data = replay_bag(args.bag, perception, options, args.out, progress=bar.update,
+                          title=f'Replay of {args.bag.resolve().name}', command=args.command)
+    page = write_report(args.out, data)
+    print_result(data, page, args.json)
+    return 0
+
+
+def read_options(args: argparse.Namespace) -> Any:
+    """
+    Merge the YAML file and the flags into ReplayOptions.
+
+    :raises ConfigError: For an unknown key or a value that cannot be used.
+    """
+    from crossview_ros.config import from_dict, load_yaml
+    from crossview_ros.replay.run import ReplayOptions
+    values = {} if args.config is None else load_yaml(args.config)
+    for name in ('model', 'backend', 'device', 'left', 'right', 'cloud', 'max_frames'):
+        if getattr(args, name) is not None:
+            values[name] = getattr(args, name)
+    if args.no_outputs:
+        values['outputs'] = False
+    return from_dict(ReplayOptions, values, source=str(args.config or 'command line'))

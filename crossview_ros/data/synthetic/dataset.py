@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rendered training records: two time steps of a stereo camera, with exact truth, in shards."""
+from collections.abc import Callable
+import json
+import os
+from pathlib import Path
+
+from crossview_ros.data.samples import MultiSample
+from crossview_ros.data.synthetic.camera import Cameras, render
+from crossview_ros.data.synthetic.random_scene import sample_scenes, SceneConfig
+from crossview_ros.data.synthetic.raycast import length
+from crossview_ros.data.synthetic.textures import make_atlas, TextureAtlas
+from crossview_ros.data.synthetic.truth import motion_field
+from crossview_ros.errors import DatasetError
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
+import numpy as np
+import torch
+from torch import Tensor
+
+SHARD = 32       # records in a shard file
+INDEX = 'index.json'
+ATLAS_SIZE = 256
+RENDERER = 2     # raised when the same settings begin to give other images
+SEED_OF_SPLIT = {'train': 0, 'holdout': 500_000_000}
+STORED = {'previous': np.uint8, 'left': np.uint8, 'right': np.uint8, 'disparity': np.float16,
+          'flow': np.float16, 'left_occluded': np.bool_, 'previous_occluded': np.bool_}
+STORED_CAMERA = {'focal': np.float32, 'baseline': np.float32, 'T_left_previous': np.float32}
+MAX_FLOW_SHARE = 0.35   # of the width; beyond it the truth is left out
+
+
+def render_records(batch: int, size_hw: tuple[int, int], config: SceneConfig,
+                   atlas: TextureAtlas, generator: torch.Generator) -> dict[str, Tensor]:
+    """
+    Render previous left, left and right images of random scenes.
+
+    :return: ``previous``, ``left``, ``right`` (B, 3, H, W) in [0, 1]; ``disparity`` (B, 1, H, W)
+        [px] of left; ``flow`` (B, 2, H, W) [px] previous -> left, NaN beyond `MAX_FLOW_SHARE`;
+        ``left_occluded`` (in right) and ``previous_occluded`` (in left) (B, 1, H, W) bool;
+        ``focal`` [px], ``baseline`` [m] (B,), ``T_left_previous`` (B, 4, 4).
+    """
+    scenes, view = sample_scenes(batch, size_hw, config, len(atlas), generator)
+    T_left = torch.eye(4, device=generator.device).repeat(batch, 1, 1)
+    T_right = T_left.clone()
+    T_right[:, 0, 3] = view.baseline
+    first = torch.zeros(batch, device=generator.device)
+    cameras = {
+        'previous': Cameras.centred(size_hw, view.focal, view.T_world_previous, first),
+        'left': Cameras.centred(size_hw, view.focal, T_left, first + 1),
+        'right': Cameras.centred(size_hw, view.focal, T_right, first + 1)}
+    views = {name: render(scenes, atlas, camera) for name, camera in cameras.items()}
+    to_right, left_occluded = motion_field(scenes, views['left'], cameras['left'],
+                                           cameras['right'])
+    flow, previous_occluded = motion_field(scenes, views['previous'], cameras['previous'],
+                                           cameras['left'])
+    beyond = length(flow, 1)[:, None] > MAX_FLOW_SHARE * size_hw[1]
+    images = _expose({name: view.image for name, view in views.items()}, generator)
+    return {**images,
+            'disparity': -to_right[:, :1], 'flow': torch.where(beyond, torch.nan, flow),
+            'left_occluded': left_occluded, 'previous_occluded': previous_occluded,
+            'focal': view.focal, 'baseline': view.baseline,
+            'T_left_previous': view.T_world_previous}
+
+
+def _expose(images: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """Bend the tone curve of all views of a scene alike, as a camera's exposure control would."""
+    mean = images['left'].mean((1, 2, 3), keepdim=True)
+    wish = 0.25 + 0.35 * torch.rand(mean.shape, generator=generator, device=mean.device)
+    gamma = (wish.log() / mean.clamp(0.02, 0.98).log()).clamp(0.4, 1.4)
+    return {name: image.clamp(min=1e-4) ** gamma for name, image in images.items()}
+
+
+def write_shards(folder: str | Path, count: int, size_hw: tuple[int, int], seed: int,
+                 split: str = 'train', config: SceneConfig = SceneConfig(),
+                 progress: Callable[[int, int], None] | None = None) -> None:
+    """
+    Render records to a folder; what is already there is kept, so it may be stopped at any time.
+
+    :param split: 'train' or 'holdout'; textures and scenes of the two never meet.
+    :param progress: Called with (records done, records wanted).
+    :raises DatasetError: If the folder holds records of another kind.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {'size_hw': list(size_hw), 'seed': seed, 'split': split, 'config': repr(config),
+              'renderer': RENDERER}
+    index = folder / INDEX
+    if not index.exists():
+        index.write_text(json.dumps(header), encoding='utf-8')
+    elif json.loads(index.read_text(encoding='utf-8')) != header:
+        raise DatasetError(f'{folder} holds records rendered with other settings; delete it or '
+                           'choose another --cache-dir')
+    atlas = None
+    num_shards = -(-count // SHARD)
+    for number in range(num_shards):
+        path = folder / f'{number:05d}.npz'
+        if not path.exists():
+            atlas = atlas or make_atlas(ATLAS_SIZE, seed, split)
+            _write_shard(path, number, size_hw, seed + SEED_OF_SPLIT[split], config, atlas)
+            if progress:
+                progress((number + 1) * SHARD, num_shards * SHARD)
+
+
+def _write_shard(path: Path, number: int, size_hw: tuple[int, int], seed: int,
+                 config: SceneConfig, atlas: TextureAtlas) -> None:
+    generator = torch.Generator().manual_seed(seed * 100_003 + number)
+    with torch.inference_mode():
+        parts = [render_records(4, size_hw, config, atlas, generator) for _ in range(SHARD // 4)]
+    arrays = {}
+    for name, dtype in {**STORED, **STORED_CAMERA}.items():
+        field = torch.cat([part[name] for part in parts]).cpu().numpy()
+        arrays[name] = np.rint(field * 255).astype(dtype) if dtype == np.uint8 \
+            else field.astype(dtype)
+    temporary = path.with_suffix('.tmp')
+    with temporary.open('wb') as file:
+        np.savez(file, **arrays)
+    os.replace(temporary, path)
+
+
+class ShardDataset:
+    """Records of a folder by number; each is a dict of arrays (C, H, W), typed as in `STORED`."""
+
+    def __init__(self, folder: str | Path):
+        """
+        Open a folder.
+
+        :raises DatasetError: If it holds no shard.
+        """
+        self.paths = sorted(Path(folder).glob('*.npz'))
+        if not self.paths:
+            raise DatasetError(f'{folder}: no rendered records (*.npz) there')
+        self._open: dict[int, dict[str, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths) * SHARD
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        arrays, row = self._locate(index)
+        return {name: arrays[name][row] for name in STORED}
+
+    def sample(self, index: int) -> MultiSample:
+        """Return a record with its camera, fields in float32 and the flow's NaN kept."""
+        arrays, row = self._locate(index)
+        record = {name: arrays[name][row] for name in arrays}
+        rows, cols = record['left'].shape[1:]
+        focal = float(record['focal'])
+        camera = PinholeCamera(cols, rows, focal, focal, (cols - 1) / 2, (rows - 1) / 2)
+        previous, left, right = (np.ascontiguousarray(record[name].transpose(1, 2, 0))
+                                 for name in ('previous', 'left', 'right'))
+        return MultiSample(previous, left, right, record['disparity'][0].astype(np.float32),
+                           record['flow'].transpose(1, 2, 0).astype(np.float32),
+                           StereoRig(camera, camera, float(record['baseline'])),
+                           np.linalg.inv(record['T_left_previous'].astype(np.float64)))
+
+    def _locate(self, index: int) -> tuple[dict[str, np.ndarray], int]:
+        shard, row = divmod(range(len(self))[index], SHARD)
+        arrays = self._open.get(shard)
+        if arrays is None:
+            arrays = self._open[shard] = _map_arrays(self.paths[shard])
+        return arrays, row
+
+
+def _map_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Memory-map the arrays of an uncompressed .npz file."""
+    import zipfile
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive, path.open('rb') as raw:
+            for info in archive.infolist():
+                raw.seek(info.header_offset + 26)
+                name_size, extra_size = np.frombuffer(raw.read(4), '<u2').tolist()
+                raw.seek(info.header_offset + 30 + name_size + extra_size)
+                version = np.lib.format.read_magic(raw)
+                reader = np.lib.format.read_array_header_1_0 if version == (1, 0) \
+                    else np.lib.format.read_array_header_2_0
+                shape, _, dtype = reader(raw)
+                arrays[info.filename.removesuffix('.npy')] = np.memmap(
+                    path, dtype, 'r', raw.tell(), shape)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DatasetError(f'{path}: damaged shard ({error}); delete it, it is rendered again') \
+            from error
+    return arrays

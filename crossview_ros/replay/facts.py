@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Say what ran: the input and its calibration, the model, the machine, the versions."""
+from importlib import metadata
+import os
+from pathlib import Path
+import platform
+from typing import Any
+
+from crossview_ros.geometry.camera import StereoRig
+from crossview_ros.replay.bag import Bag
+from crossview_ros.replay.topics import StereoTopics
+
+_PACKAGES = {
+    'crossview_ros': ('crossview_ros',),
+    'torch': ('torch',),
+    'NumPy': ('numpy',),
+    'OpenCV': ('opencv-python-headless', 'opencv-python', 'opencv-contrib-python'),
+    'rosbags': ('rosbags',),
+    'rclpy': ('ros-rclpy', 'rclpy'),
+}
+
+
+def input_facts(bag: Bag, topics: StereoTopics, rig: StereoRig) -> dict[str, str]:
+    """Describe the bag, the topics that were chosen and their calibration."""
+    camera = rig.left
+    facts = {
+        'bag': str(bag.path),
+        'duration': f'{bag.duration_s:.2f} s',
+        'left image': topics.left.image,
+        'right image': topics.right.image,
+        'cloud': topics.cloud or 'none',
+        'image size': f'{camera.width} x {camera.height} px (w x h)',
+        'focal length': f'{camera.fx:.2f} px',
+        'baseline': f'{rig.baseline:.4f} m',
+    }
+    if abs(rig.doffs) > 1e-3:
+        facts['principal points differ by'] = f'{rig.doffs:.2f} px'
+    return facts
+
+
+def input_notes(topics: StereoTopics) -> list[str]:
+    """Return what about the input limits the figures."""
+    if not (topics.left.distorted or topics.right.distorted):
+        return []
+    return [f'{topics.left.image} is not rectified: its camera_info has lens distortion. Depth '
+            'from images that are not rectified is wrong.']
+
+
+def model_facts(manifest: Any, backend: str, device: str, tasks: list[str]) -> dict[str, str]:
+    """
+    Describe the model that answered.
+
+    :param manifest: ModelManifest of the model.
+    """
+    height, width = manifest.default_size_hw
+    facts = {
+        'model': manifest.name,
+        'backend': backend,
+        'device': device,
+        'tasks': ', '.join(tasks),
+        'largest working size': f'{width} x {height} px (w x h)',
+        'licence of the weights': manifest.licence,
+    }
+    for name, digest in manifest.files.items():
+        facts[f'sha256 of {name}'] = digest[:16]
+    return facts
+
+
+def machine_facts() -> dict[str, str]:
+    """Describe the machine and the versions that matter; packages are not imported."""
+    facts = {name: version for name, packages in _PACKAGES.items()
+             if (version := _version(packages)) is not None}
+    facts['Python'] = platform.python_version()
+    facts['system'] = f'{platform.system()} {platform.machine()}'
+    facts['processor'] = f'{_processor()}, {os.cpu_count()} cores seen'
+    return facts
+
+
+def _version(packages: tuple[str, ...]) -> str | None:
+    for package in packages:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+    except OSError:
+        return platform.processor() or 'unknown'
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or 'unknown'

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lay out the pictures of a report: one row a frame, one column a quantity, one scale for all."""
+from html import escape
+
+from crossview_ros.replay import report_html as html
+from crossview_ros.replay import report_pictures as pictures
+from crossview_ros.replay.figures import describe, number_and_unit
+from crossview_ros.replay.report_data import Panel, ReportData
+
+_COLUMNS = {
+    'left': 'Left image',
+    'depth': 'Depth [m]',
+    'truth': 'True depth [m]',
+    'error': 'Depth error [%]',
+    'confidence': 'Confidence',
+}
+_CAPTION_FIGURES = ('depth.abs_rel', 'depth.delta_1', 'depth.coverage', 'disparity.epe',
+                    'depth.median', 'confidence.mean')
+
+
+def draw_tiles(panels: list[Panel]) -> list[tuple[Panel, dict[str, bytes]]]:
+    """
+    Colour every panel, all on one depth scale.
+
+    :return: Per panel, column name -> PNG; a column without data is left out.
+    """
+    scale = pictures.DepthScale.of(panels)
+    return [(panel, _tiles(panel, scale)) for panel in panels]
+
+
+def panel_grid(data: ReportData, tiles: list[tuple[Panel, dict[str, bytes]]]) -> str:
+    """Return the section with the pictures; nothing without pictures."""
+    if not tiles:
+        return ''
+    columns = [name for name in _COLUMNS if any(name in pngs for _, pngs in tiles)]
+    bars = _bars(pictures.DepthScale.of(panel for panel, _ in tiles))
+    cells = [f'<div class="head">{escape(_COLUMNS[name])}{bars.get(name, "")}</div>'
+             for name in columns]
+    for panel, pngs in tiles:
+        cells += [f'<figure>{_cell(panel, name, pngs)}</figure>' for name in columns]
+        cells.append(f'<p class="caption">{escape(_caption(panel, data))}</p>')
+    grid = (f'<div class="panels" style="grid-template-columns:repeat({len(columns)},1fr)">'
+            f'{"".join(cells)}</div>')
+    legend = _legend(any(panel.truth is not None for panel, _ in tiles))
+    return html.section('What it saw', 'Frames spread over the run, all on the same scales; not '
+                        'chosen for their quality.', f'<div class="box">{grid}{legend}</div>')
+
+
+def _tiles(panel: Panel, scale: pictures.DepthScale) -> dict[str, bytes]:
+    depth = pictures.shrink_map(panel.depth)
+    tiles = {'left': pictures.shrink_image(panel.left),
+             'depth': pictures.depth_tile(depth, scale)}
+    if panel.truth is not None:
+        truth = pictures.shrink_map(panel.truth)
+        tiles['truth'] = pictures.depth_tile(truth, scale)
+        tiles['error'] = pictures.error_tile(depth, truth)
+    if panel.confidence is not None:
+        tiles['confidence'] = pictures.confidence_tile(pictures.shrink_map(panel.confidence))
+    return {name: pictures.png_bytes(tile) for name, tile in tiles.items()}
+
+
+def _bars(scale: pictures.DepthScale) -> dict[str, str]:
+    depth = html.colour_bar(pictures.depth_bar(scale))
+    return {'left': '<div class="bar"></div><div class="ticks"></div>', 'depth': depth,
+            'truth': depth, 'error': html.colour_bar(pictures.error_bar()),
+            'confidence': html.colour_bar(pictures.confidence_bar())}
+
+
+def _cell(panel: Panel, name: str, pngs: dict[str, bytes]) -> str:
+    return html.picture(pngs[name], f'{_COLUMNS[name]}, frame {panel.index}') \
+        if name in pngs else ''
+
+
+def _caption(panel: Panel, data: ReportData) -> str:
+    start_ns = data.frames[0].stamp_ns if data.frames else panel.stamp_ns
+    parts = [f'frame {panel.index}', f't = {(panel.stamp_ns - start_ns) * 1e-9:.2f} s']
+    for name in _CAPTION_FIGURES:
+        if name in panel.figures:
+            number, unit = number_and_unit(name, panel.figures[name])
+            parts.append(f'{describe(name).label.lower()} {number} {unit}'.strip())
+    return '   |   '.join(parts)
+
+
+def _legend(has_truth: bool) -> str:
+    entries = [(pictures.NO_DATA, 'no depth, or truth unknown' if has_truth else 'no depth'),
+               (pictures.TOO_FAR, 'beyond the largest depth'),
+               (pictures.TOO_NEAR, 'nearer than the smallest depth')]
+    if has_truth:
+        entries.append((pictures.MISSED, 'truth known, depth missing'))
+    marks = ''.join(f'<span><i style="background:rgb{colour}"></i>{escape(text)}</span>'
+                    for colour, text in entries)
+    return f'<div class="legend">{marks}</div>'

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load the model in a thread, so that the node answers meanwhile."""
+from collections.abc import Callable
+import threading
+from typing import Any
+
+from crossview_ros.errors import BackendError, CrossviewError
+from crossview_ros.ros.node_parameters import PerceptionNodeParameters
+
+# Settings -> Perception, or something with its methods.
+EngineFactory = Callable[[PerceptionNodeParameters], Any]
+
+
+def open_perception(settings: PerceptionNodeParameters) -> Any:
+    """
+    Open Perception as the settings say.
+
+    :raises CrossviewError: If the model cannot be run so.
+    """
+    from crossview_ros.runtime.perception import Perception
+    return Perception.open(
+        settings.model, backend=settings.backend, device=settings.device, tasks=['stereo'],
+        inference_size=settings.inference_size_hw, num_threads=settings.num_threads or None,
+        **dynamic_options(settings))
+
+
+def dynamic_options(settings: PerceptionNodeParameters) -> dict[str, float]:
+    """Return the options of Perception that may change while it runs."""
+    return {'min_depth': settings.min_depth, 'max_depth': settings.max_depth,
+            'min_confidence': settings.min_confidence}
+
+
+class ModelLoader:
+    """One attempt to load; every method may be called from any thread."""
+
+    def __init__(self, factory: EngineFactory, settings: PerceptionNodeParameters) -> None:
+        """Start loading."""
+        self._factory, self._settings = factory, settings
+        self._engine: Any = None
+        self._error: CrossviewError | None = None
+        self._thread = threading.Thread(target=self._load, name='model_loader', daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it has loaded or failed; False if it still loads."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def take(self) -> Any:
+        """
+        Return the engine; it belongs to the caller from then on.
+
+        :raises CrossviewError: If it could not be loaded.
+        """
+        if self._error is not None:
+            raise self._error
+        engine, self._engine = self._engine, None
+        return engine
+
+    def discard(self, timeout_s: float) -> None:
+        """Wait for the end of loading and free what nobody has taken."""
+        if self.wait(timeout_s) and self._engine is not None:
+            self.take().close()
+
+    def _load(self) -> None:
+        try:
+            self._engine = self._factory(self._settings)
+        except CrossviewError as error:
+            self._error = error
+        except Exception as error:   # third-party code that promises no type of error
+            self._error = BackendError(f'the model {self._settings.model} cannot be loaded: '
+                                       f'{type(error).__name__}: {error}')

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node says about itself: findings once a second, and the warning of the watchdog."""
+from typing import Any
+
+from crossview_ros.ros import health
+from crossview_ros.ros.health import Health
+from crossview_ros.ros.pipeline import StereoPipeline
+from crossview_ros.ros.watchdog import likely_cause, report, SyncFacts, TopicFacts
+from rclpy.node import Node
+
+
+class NodeReports:
+    """
+    Judges a pipeline; called from the executor's thread.
+
+    Keeps when the watchdog last spoke.
+    """
+
+    def __init__(self, node: Node, pipeline: StereoPipeline) -> None:
+        """Remember whom to judge."""
+        self._node, self._pipeline = node, pipeline
+        self._warned_s = 0.0
+        self._warned_of: tuple[str, str] | None = None
+
+    def findings(self, now_s: float) -> list[Health]:
+        """Return one finding per task."""
+        pipeline, settings = self._pipeline, self._pipeline.settings
+        facts = pipeline.worker.facts()
+        silent_s, timeout_s = pipeline.silent_s(now_s), settings.input_timeout
+        cause = likely_cause(self._topic_facts(now_s), self._sync_facts()).text \
+            if silent_s >= timeout_s else None
+        inputs = [health.input_health(
+            entry.input_facts(self._node, pipeline.is_cached(entry.stream)), now_s,
+            settings.min_frequency, timeout_s) for entry in pipeline.inputs.by_stream.values()]
+        reader = pipeline.worker.reader
+        return [
+            *inputs,
+            health.frequency_health(f'{pipeline.outputs.depth_topic} frequency',
+                                    pipeline.output_rate, now_s, settings.min_frequency,
+                                    timeout_s, pipeline.outputs.facts()),
+            health.age_health(pipeline.age_s, pipeline.clock_is_zero()),
+            health.sync_health(pipeline.sync, facts, silent_s, timeout_s, cause),
+            health.inference_health(facts, about(pipeline.engine)),
+            health.calibration_health(reader.rig, reader.notes, facts),
+        ]
+
+    def watchdog_text(self, now_s: float, repeat_s: float) -> str | None:
+        """
+        Return the warning that nothing matches, when it is due.
+
+        :param repeat_s: The same cause is told again after so long; inputs that ended, never.
+        """
+        if self._pipeline.silent_s(now_s) < self._pipeline.settings.input_timeout:
+            self._warned_of = None
+            return None
+        topics, sync = self._topic_facts(now_s), self._sync_facts()
+        cause = likely_cause(topics, sync)
+        if self._warned_of == cause[:2] and (
+                cause.kind == 'stopped' or now_s - self._warned_s < repeat_s):
+            return None
+        self._warned_s, self._warned_of = now_s, cause[:2]
+        return report(cause, topics, sync)
+
+    def hardware_id(self) -> str:
+        """Return the frame of the camera, and the device of the network before it is known."""
+        return self._pipeline.worker.facts().frame_id or about(self._pipeline.engine)['Device']
+
+    def _topic_facts(self, now_s: float) -> list[TopicFacts]:
+        nearest_ns = self._pipeline.sync.nearest_ns
+        return [entry.facts(self._node, now_s, nearest_ns.get(entry.stream))
+                for entry in self._pipeline.inputs.by_stream.values()]
+
+    def _sync_facts(self) -> SyncFacts:
+        settings = self._pipeline.settings
+        return SyncFacts(settings.approx_sync, settings.approx_sync_max_interval,
+                         settings.input_timeout, settings.cache_camera_info,
+                         self._pipeline.sync.num_matched)
+
+
+def about(engine: Any) -> dict[str, str]:
+    """Return what is known of the model and of what runs it."""
+    manifest = getattr(engine, 'manifest', None)
+    values = {'Model': getattr(manifest, 'name', 'unknown'),
+              'Backend': getattr(engine, 'backend_name', 'unknown'),
+              'Device': getattr(engine, 'device', 'unknown'),
+              'Tasks': ', '.join(getattr(engine, 'tasks', ()))}
+    return values

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a model in PyTorch, on the CPU or a CUDA device; the reference for other backends."""
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from crossview_ros.errors import BackendError, CheckpointError
+from crossview_ros.runtime.backends import ENCODE, OUTPUT_OF_TASK
+from crossview_ros.runtime.manifest import ModelManifest
+import numpy as np
+
+
+class TorchBackend:
+    """Keep the float32 model on its device; see `Backend` for what may be called when."""
+
+    name = 'torch'
+
+    def __init__(self, folder: Path, manifest: ModelManifest, device: str,
+                 num_threads: int | None):
+        """
+        Load the weights.
+
+        :param num_threads: Intra-op threads [count]; PyTorch has one such number per process,
+            so it also holds for everything else that runs in it.
+        :raises BackendError: If PyTorch is missing, or there is no CUDA device but one is wanted.
+        :raises CheckpointError: If the weights cannot be used.
+        """
+        try:
+            import torch
+            from crossview_ros.networks.checkpoint import load_multi_task
+        except ModuleNotFoundError as error:
+            raise BackendError(
+                f"backend 'torch' cannot be opened: no module named '{error.name}'. Install the "
+                'requirements of this package (pip install .), or choose another backend.') \
+                from error
+        self._torch = torch
+        self._num_threads = num_threads
+        self.device = _choose_device(torch, device)
+        model = load_multi_task(folder)
+        missing = sorted(set(manifest.tasks) - set(model.tasks))
+        if missing:
+            raise CheckpointError(f'{folder}: the manifest promises tasks {missing}, but the '
+                                  f'weights have {model.tasks}; export the model again')
+        self._model = model.to(self.device)
+
+    def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a graph; as `Backend.run`."""
+        torch = self._torch
+        # the number belongs to the calling thread, which need not be the one that opened us
+        if self._num_threads is not None and torch.get_num_threads() != self._num_threads:
+            torch.set_num_threads(self._num_threads)
+        try:
+            with torch.inference_mode():
+                return self._run(graph, inputs)
+        except RuntimeError as error:   # includes running out of device memory
+            raise BackendError(f"backend 'torch' failed in graph '{graph}' on {self.device}: "
+                               f'{str(error).splitlines()[0]}') from error
+
+    def to_numpy(self, handle: Any) -> np.ndarray:
+        """Copy an output to the host; as `Backend.to_numpy`."""
+        return np.ascontiguousarray(handle.float().cpu().numpy())
+
+    def wait(self) -> None:
+        """Wait for the device; as `Backend.wait`."""
+        if self.device != 'cpu':
+            self._torch.cuda.synchronize(self.device)
+
+    def close(self) -> None:
+        """Drop the model, and give its CUDA memory back."""
+        self._model = None
+        if self.device != 'cpu':
+            self._torch.cuda.empty_cache()
+
+    def _run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        if graph == ENCODE:
+            image = self._torch.from_numpy(inputs['image']).to(self.device)
+            return {'features': self._model.encode(image)}
+        if graph not in self._model.tasks:
+            raise BackendError(f"the model has no graph '{graph}'; it has {ENCODE}, "
+                               f'{", ".join(self._model.tasks)}')
+        prediction = self._model.predict(graph, inputs['features1'], inputs['features2'])
+        outputs = {OUTPUT_OF_TASK[graph]: prediction.value}
+        if prediction.log_scale is not None:
+            outputs['log_scale'] = prediction.log_scale
+        return outputs
+
+
+def _choose_device(torch: Any, device: str) -> str:
+    available = torch.cuda.is_available()
+    if device == 'cuda' and not available:
+        raise BackendError("backend 'torch' finds no CUDA device: is the driver there, and is "
+                           f'this PyTorch ({torch.__version__}) built for CUDA? '
+                           "Device 'cpu' always works.")
+    return 'cuda' if available and device != 'cpu' else 'cpu'

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine: images in, depth and flow out; each image is encoded once for all heads."""
+from dataclasses import dataclass, replace
+from pathlib import Path
+import threading
+from typing import Any
+
+from crossview_ros.config import from_dict
+from crossview_ros.errors import BackendError, CheckpointError, ConfigError
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
+from crossview_ros.runtime.backends import Backend, open_backend, OUTPUT_OF_TASK
+from crossview_ros.runtime.depth import align_right, stereo_depth
+from crossview_ros.runtime.flow import optical_flow
+from crossview_ros.runtime.inference import EncodedImage, SingleInference
+from crossview_ros.runtime.inputs import check_inputs
+from crossview_ros.runtime.manifest import find_model, load_manifest, ModelManifest
+from crossview_ros.runtime.options import DYNAMIC_OPTIONS, PerceptionOptions
+from crossview_ros.runtime.results import PerceptionResult, StageTimer
+import numpy as np
+
+
+@dataclass(frozen=True)
+class _Previous:
+    """The left image of the frame before."""
+
+    left: EncodedImage
+    stamp_ns: int
+
+
+class Perception:
+    """
+    Depth, disparity and flow of a stream of images, by one network with several heads.
+
+    Keeps the features of the previous left image between calls, and nothing else of a frame.
+
+    Any thread may call any method. Frames are answered one at a time, in the order in which the
+    calls get in; `reset` and `set_options` never wait for a frame that is being answered.
+    """
+
+    def __init__(self, backend: Backend, manifest: ModelManifest, tasks: list[str] | None = None,
+                 options: PerceptionOptions = PerceptionOptions()):
+        """
+        Put the parts together; `open` is the usual way.
+
+        :param tasks: Heads to run, of the manifest's; None: all that can run here.
+        :raises ConfigError: If the model cannot do what is asked for.
+        """
+        self.manifest = manifest
+        self.tasks = _choose_tasks(manifest, tasks)
+        self._backend = backend
+        self._options = self._checked(options)
+        self._inference = SingleInference(backend, manifest, options.inference_size)
+        self._one_frame = threading.Lock()
+        self._state = threading.Lock()   # of the three below; never held for long
+        self._previous: _Previous | None = None
+        self._num_resets = 0
+        self._closed = False
+
+    @classmethod
+    def open(cls, model: str | Path, backend: str = 'auto',   # noqa: A003 (the contract's name)
+             device: str = 'auto', tasks: list[str] | None = None,
+             **options: Any) -> 'Perception':
+        """
+        Load a model.
+
+        :param model: Name in models/, or path of a model folder.
+        :param backend: 'auto', or one of `BACKENDS`.
+        :param device: 'auto', 'cpu' or 'cuda'.
+        :param tasks: As the constructor's.
+        :param options: Fields of `PerceptionOptions`.
+        :raises CheckpointError: If there is no such model, or it is damaged.
+        :raises BackendError: If the backend or the device is not there.
+        :raises ConfigError: If a task or an option cannot be used.
+        """
+        settings = from_dict(PerceptionOptions, options, 'options of Perception')
+        folder = find_model(model)
+        if not folder.is_dir():
+            raise CheckpointError(f'{folder}: expected a model folder with its manifest, got a '
+                                  'file; pass the folder, or make one with `crossview export`')
+        manifest = load_manifest(folder)
+        _choose_tasks(manifest, tasks)   # refused before the weights are read
+        return cls(open_backend(backend, folder, manifest, device, settings.num_threads),
+                   manifest, tasks, settings)
+
+    @property
+    def backend_name(self) -> str:
+        """Return the name of the backend that runs, never 'auto'."""
+        return self._backend.name
+
+    @property
+    def device(self) -> str:
+        """Return the device that it runs on, 'cpu' or 'cuda'."""
+        return self._backend.device
+
+    @property
+    def options(self) -> PerceptionOptions:
+        """Return the settings that the next frame will be answered with."""
+        return self._options
+
+    def process(self, left: np.ndarray, right: np.ndarray | None, rig: StereoRig | PinholeCamera,
+                stamp_ns: int, cloud: np.ndarray | None = None) -> PerceptionResult:
+        """
+        Answer one frame: a rectified pair, or one image of a moving camera.
+
+        :param left: (H, W, 3) uint8 RGB, any size; the size may change between frames, which
+            starts the flow anew.
+        :param right: As ``left``, or None for one camera: then there is no stereo depth.
+        :param rig: Calibration of images of this size; a PinholeCamera for one camera.
+        :param stamp_ns: Time of the images [ns]; the caller drops frames out of order.
+        :param cloud: (N, 3) float32 [m] in the left optical frame; checked, not used by a task.
+        :raises MessageError: If an image, the stamp or the cloud is malformed.
+        :raises CalibrationError: If the calibration does not fit the images.
+        :raises BackendError: If the network fails, or Perception is closed.
+        """
+        check_inputs(left, right, rig, stamp_ns, cloud)
+        with self._one_frame:
+            with self._state:
+                self._check_open()
+                options, previous, epoch = self._options, self._previous, self._num_resets
+            timer = StageTimer(self._backend.wait)
+            views, shift_px = [left], 0
+            if 'stereo' in self.tasks and right is not None:
+                right, shift_px = align_right(right, rig)
+                views.append(right)
+            encoded = self._encode(views, timer)
+            predictions = self._predict(encoded, previous, timer)
+            with timer.stage('post'):
+                fields = self._interpret(predictions, rig, shift_px, options)
+            if 'flow' in predictions:
+                fields['previous_stamp_ns'] = previous.stamp_ns
+            self._remember(encoded[0], stamp_ns, epoch)
+        return PerceptionResult(int(stamp_ns), **fields, timing_ms=timer.timing_ms)
+
+    def set_options(self, **changes: Any) -> None:
+        """
+        Change settings for the frames to come: min_depth, max_depth [m], min_confidence.
+
+        :raises ConfigError: If a value cannot be used, or a setting is fixed once opened.
+        """
+        fixed = sorted(set(changes) - set(DYNAMIC_OPTIONS))
+        if fixed:
+            raise ConfigError(f'{", ".join(fixed)}: cannot be changed while running; only '
+                              f'{", ".join(DYNAMIC_OPTIONS)} can')
+        with self._state:
+            self._options = self._checked(replace(self._options, **changes))
+
+    def reset(self) -> None:
+        """Forget the previous frame, also one that is being answered: flow starts anew."""
+        with self._state:
+            self._previous = None
+            self._num_resets += 1
+
+    def close(self) -> None:
+        """Wait for the frame that is being answered, then free the network's memory."""
+        with self._one_frame, self._state:
+            if not self._closed:
+                self._closed, self._previous = True, None
+                self._backend.close()
+
+    def __enter__(self) -> 'Perception':
+        """Return itself; leaving the block closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _encode(self, views: list[np.ndarray], timer: StageTimer) -> list[EncodedImage]:
+        with timer.stage('prepare'):
+            prepared = [self._inference.prepare(view) for view in views]
+        with timer.stage('encode'):
+            return [self._inference.encode(image) for image in prepared]
+
+    def _predict(self, encoded: list[EncodedImage], previous: _Previous | None,
+                 timer: StageTimer) -> dict[str, Any]:
+        left = encoded[0]
+        pairs = {}
+        if len(encoded) == 2:
+            pairs['stereo'] = (left, encoded[1])
+        if 'flow' in self.tasks and previous is not None \
+                and previous.left.adapter == left.adapter:
+            pairs['flow'] = (previous.left, left)
+        predictions = {}
+        for task, (view1, view2) in pairs.items():
+            with timer.stage(task):
+                predictions[task] = self._inference.predict(task, view1, view2)
+        return predictions
+
+    def _interpret(self, predictions: dict[str, Any], rig: StereoRig | PinholeCamera,
+                   shift_px: int, options: PerceptionOptions) -> dict[str, Any]:
+        """Return the fields of the result that the predictions give."""
+        fields = {}
+        dense = {task: self._inference.restore(task, prediction)
+                 for task, prediction in predictions.items()}
+        if 'stereo' in dense:
+            disparity, log_scale = dense['stereo']
+            result = stereo_depth(disparity - shift_px, log_scale, rig, options)
+            fields.update(depth=result.depth, disparity=result.disparity,
+                          confidence=result.confidence)
+        if 'flow' in dense:
+            result = optical_flow(*dense['flow'])
+            fields.update(flow=result.flow, flow_confidence=result.confidence)
+        return fields
+
+    def _remember(self, left: EncodedImage, stamp_ns: int, epoch: int) -> None:
+        with self._state:
+            # a reset while the frame was answered holds for this frame too
+            if 'flow' in self.tasks and epoch == self._num_resets:
+                self._previous = _Previous(left, int(stamp_ns))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendError('this Perception is closed; open another one')
+
+    def _checked(self, options: PerceptionOptions) -> PerceptionOptions:
+        if options.min_confidence > 0 and 'stereo' in self.tasks \
+                and self.manifest.outputs['stereo'].log_scale is None:
+            raise ConfigError(f"model '{self.manifest.name}' gives no confidence for stereo; "
+                              'min_confidence must be 0')
+        return options
+
+
+def _choose_tasks(manifest: ModelManifest, tasks: list[str] | None) -> tuple[str, ...]:
+    available = [task for task in OUTPUT_OF_TASK if task in manifest.tasks]
+    unknown = sorted(set(tasks or ()) - set(available))
+    if unknown or tasks is not None and not tasks or not available:
+        raise ConfigError(f"model '{manifest.name}' can run the tasks "
+                          f'{", ".join(available) or "(none)"} here; asked for '
+                          f'{", ".join(tasks or ()) or "none"}')
+    return tuple(task for task in available if tasks is None or task in tasks)

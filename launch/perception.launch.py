@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Start perception_node with its topics, parameters, and on request RViz and a bag.
+
+All arguments with their defaults: ros2 launch crossview_ros perception.launch.py --show-args
+"""
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, GroupAction
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
+from launch_ros.actions import Node, PushRosNamespace, SetParameter
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+SHARE = FindPackageShare('crossview_ros')
+
+# Each argument remaps the topic beside it, so that a driver with names of its own needs no edit.
+TOPIC_ARGUMENTS = {
+    'left_image': ('left/image_rect', 'input: left image (sensor_msgs/Image)'),
+    'left_info': ('left/camera_info', 'input: calibration of the left camera'),
+    'right_image': ('right/image_rect', 'input: right image (sensor_msgs/Image)'),
+    'right_info': ('right/camera_info', 'input: calibration of the right camera'),
+    'points_in': ('points_in', 'input: LiDAR cloud (sensor_msgs/PointCloud2)'),
+    'depth_topic': ('depth/image', 'output: depth image (32FC1, metres)'),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start what they ask for."""
+    return LaunchDescription([
+        *_deployment_arguments(),
+        *_node_arguments(),
+        *[DeclareLaunchArgument(name, default_value=topic, description=description)
+          for name, (topic, description) in TOPIC_ARGUMENTS.items()],
+        GroupAction([
+            PushRosNamespace(LaunchConfiguration('namespace')),
+            SetParameter('use_sim_time', ParameterValue(
+                LaunchConfiguration('use_sim_time'), value_type=bool)),
+            _perception_node(),
+            _rviz(),
+        ]),
+        _bag_player(),
+    ])
+
+
+def _deployment_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        DeclareLaunchArgument(
+            'namespace', default_value='',
+            description='namespace of the node and of every relative topic, e.g. stereo'),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=PathJoinSubstitution([SHARE, 'config', 'nodes', 'perception.yaml']),
+            description='YAML file with node parameters; launch arguments win over it'),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='false', choices=['true', 'false'],
+            description='take the time from /clock, e.g. with a bag'),
+        DeclareLaunchArgument(
+            'log_level', default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='least severe messages that are printed'),
+        DeclareLaunchArgument(
+            'rviz', default_value='false', choices=['true', 'false'],
+            description='also start RViz with the views of this package'),
+        DeclareLaunchArgument(
+            'bag', default_value='',
+            description='also play this bag with --clock; set use_sim_time:=true with it'),
+    ]
+
+
+def _node_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        DeclareLaunchArgument(
+            'model', default_value='crossview_tiny',
+            description='name of an installed model, or the path of a model folder'),
+        DeclareLaunchArgument(
+            'backend', default_value='auto',
+            choices=['auto', 'torch', 'onnxruntime', 'tensorrt', 'tensorrt_rtx'],
+            description='what runs the network'),
+        DeclareLaunchArgument(
+            'device', default_value='auto', choices=['auto', 'cpu', 'cuda'],
+            description='where the network runs'),
+        DeclareLaunchArgument(
+            'mode', default_value='stereo', choices=['stereo', 'sequential'],
+            description='rectified stereo pair, or one moving camera'),
+        DeclareLaunchArgument(
+            'rectify', default_value='false', choices=['true', 'false'],
+            description='false: the input is rectified; true: rectify it with its calibration'),
+        DeclareLaunchArgument(
+            'publish_tf', default_value='true', choices=['true', 'false'],
+            description='publish the transform odom -> base with the odometry'),
+    ]
+
+
+def _perception_node() -> Node:
+    text = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
+            for name in ('model', 'backend', 'device', 'mode')}
+    switches = {name: ParameterValue(LaunchConfiguration(name), value_type=bool)
+                for name in ('rectify', 'publish_tf')}
+    return Node(
+        package='crossview_ros',
+        executable='perception_node',
+        name='perception_node',
+        output='screen',
+        parameters=[LaunchConfiguration('params_file'), text, switches],
+        remappings=[(topic, LaunchConfiguration(name))
+                    for name, (topic, _) in TOPIC_ARGUMENTS.items()],
+        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
+    )
+
+
+def _rviz() -> Node:
+    return Node(
+        package='rviz2',
+        executable='rviz2',
+        arguments=['-d', PathJoinSubstitution([SHARE, 'config', 'rviz', 'perception.rviz'])],
+        condition=IfCondition(LaunchConfiguration('rviz')),
+    )
+
+
+def _bag_player() -> ExecuteProcess:
+    bag = LaunchConfiguration('bag')
+    # EqualsSubstitution would be the plain way; Humble has none.
+    wanted = PythonExpression(["'", bag, "' != ''"])
+    return ExecuteProcess(
+        cmd=['ros2', 'bag', 'play', bag, '--clock'], output='screen',
+        condition=IfCondition(wanted))

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promises of the rename table for official CroCo checkpoints."""
+from crossview_ros.errors import CheckpointError
+from crossview_ros.networks.croco import CroCoConfig
+from crossview_ros.networks.official_keys import config_from_official, from_official_key
+import pytest
+
+
+@pytest.mark.parametrize('official, ours', [
+    ('mask_token', 'decoder.mask_token'),
+    ('enc_pos_embed', 'encoder.pos_embed'),
+    ('dec_pos_embed', 'decoder.pos_embed'),
+    ('patch_embed.proj.bias', 'encoder.patch_embed.proj.bias'),
+    ('enc_blocks.11.attn.qkv.weight', 'encoder.blocks.11.attn.qkv.weight'),
+    ('enc_norm.weight', 'encoder.norm.weight'),
+    ('decoder_embed.weight', 'decoder.embed.weight'),
+    ('dec_blocks.0.cross_attn.projq.bias', 'decoder.blocks.0.cross_attn.projq.bias'),
+    ('dec_blocks.7.norm_y.bias', 'decoder.blocks.7.norm_y.bias'),
+    ('dec_norm.bias', 'decoder.norm.bias'),
+    ('prediction_head.weight', 'head.weight'),
+    ('head.dpt.head.4.weight', 'head.dpt.head.4.weight')])
+def test_each_kind_of_key_has_its_place(official, ours):
+    assert from_official_key(official) == ours
+
+
+def test_missing_arguments_take_the_official_defaults():
+    assert config_from_official({}) == CroCoConfig()
+    assert config_from_official({'dec_depth': 12, 'pos_embed': 'RoPE7.5', 'img_size': 64}) == \
+        CroCoConfig(img_size=(64, 64), dec_num_layers=12, position='rope', rope_base=7.5)
+    assert config_from_official({'img_size': [64, 96]}).img_size == (64, 96)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ({'drop_path': 0.1}, "unknown CroCo argument 'drop_path' = 0.1"),
+    ({'pos_embed': 'learned'}, "'cosine' or 'RoPE<base>', got 'learned'"),
+    ({'pos_embed': 'RoPEx'}, "'cosine' or 'RoPE<base>', got 'RoPEx'"),
+    ({'pos_embed': '100'}, "'cosine' or 'RoPE<base>', got '100'"),
+    ({'pos_embed': 'RoPEnan'}, 'rope_base must be positive and finite, got nan'),
+    ({'enc_num_heads': 5}, 'width 768 is not divisible by 5 heads')])
+def test_what_the_network_lacks_is_refused(arguments, message):
+    with pytest.raises(CheckpointError, match=message):
+        config_from_official(arguments)

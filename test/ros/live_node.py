@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A live perception_node with a fake engine, a stereo camera in front and ears behind it."""
+import itertools
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from crossview_ros.ros.collector import DEPTH_OUTPUTS, OutputCollector
+from crossview_ros.ros.session import NodeSession
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+
+SCRIPT = Path(__file__).with_name('node_with_fake_engine.py')
+ALL_OUTPUTS = {**DEPTH_OUTPUTS, 'disparity': 'stereo_msgs/msg/DisparityImage',
+               'points': 'sensor_msgs/msg/PointCloud2'}
+TOPICS = {'left_image': (Image, 'left/image_rect'), 'left_info': (CameraInfo, 'left/camera_info'),
+          'right_image': (Image, 'right/image_rect'),
+          'right_info': (CameraInfo, 'right/camera_info')}
+LIMIT_S = 10.0
+STEP_NS = 50_000_000
+START_NS = 1_700_000_000_000_000_000
+WIDTH, HEIGHT, FX, BASELINE = 64, 48, 100.0, 0.12
+LEFT_FRAME, RIGHT_FRAME = 'camera_left_optical_frame', 'camera_right_optical_frame'
+NUMBERS = itertools.count()
+
+
+class StereoCamera:
+    """Publishes pairs; what a message holds may be edited before it goes out."""
+
+    def __init__(self, namespace, reliable=True, topics=TOPICS):
+        """Remember where to publish."""
+        self._session = NodeSession('camera', namespace)
+        self._qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE if reliable
+                               else ReliabilityPolicy.BEST_EFFORT)
+        self._topics = topics
+        self.publishers = {}
+
+    def __enter__(self):
+        """Join ROS."""
+        node = self._session.__enter__().node
+        self.publishers = {stream: node.create_publisher(kind, topic, self._qos)
+                           for stream, (kind, topic) in self._topics.items()}
+        return self
+
+    def __exit__(self, *_):
+        """Leave ROS."""
+        self._session.__exit__()
+
+    def send(self, stamp_ns, only=None, **edits):
+        """
+        Publish one pair.
+
+        :param only: Streams to publish; None: all.
+        :param edits: Stream -> function that changes its message.
+        """
+        for stream, message in stereo_messages(stamp_ns).items():
+            if stream in self.publishers and (only is None or stream in only):
+                edits.get(stream, lambda message: None)(message)
+                self.publishers[stream].publish(message)
+
+
+class LiveNode:
+    """The node as a process, its camera, and a collector of its outputs."""
+
+    def __init__(self, parameters=None, engine=None, topics=DEPTH_OUTPUTS, camera=None,
+                 arguments=()):
+        """
+        Remember what to start.
+
+        :param parameters: Name -> value for the command line.
+        :param engine: Behaviour of the fake engine.
+        :param camera: Options of StereoCamera.
+        """
+        self.namespace = f'/live{next(NUMBERS)}'
+        settings = {'diagnostic_updater.period': 0.05, **(parameters or {})}
+        command = [sys.executable, str(SCRIPT), '--ros-args', '-r', f'__ns:={self.namespace}']
+        for name, value in settings.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            command += ['-p', f'{name}:={text}']
+        self._patience_s = 0.2 + (engine or {}).get('process_s', 0.0)
+        self._command = [*command, *arguments]
+        self._environment = {**os.environ, 'FAKE_ENGINE': json.dumps(engine or {})}
+        self._log = tempfile.NamedTemporaryFile(prefix='live_node_')
+        self.collector = OutputCollector(topics, self.namespace)
+        self.camera = StereoCamera(self.namespace, **(camera or {}))
+        self.stamp_ns = START_NS
+        self.process = None
+
+    def __enter__(self):
+        """Start all three."""
+        self.collector.__enter__()
+        self.camera.__enter__()
+        self.process = subprocess.Popen(self._command, stdout=self._log, stderr=self._log,
+                                        env=self._environment, start_new_session=True)
+        return self
+
+    def __exit__(self, *_):
+        """End all three, the node by force if need be."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.camera.__exit__()
+        self.collector.__exit__()
+
+    @property
+    def log(self):
+        """Return what the node has written."""
+        return Path(self._log.name).read_text()
+
+    @property
+    def exit_code(self):
+        """Return the exit code of a node that ends by itself."""
+        return self.process.wait(LIMIT_S)
+
+    def end(self, number=signal.SIGINT):
+        """Send a signal; return the exit code."""
+        self.process.send_signal(number)
+        return self.exit_code
+
+    def check(self):
+        """Make sure that it runs."""
+        assert self.process.poll() is None, self.log
+
+    def until_active(self):
+        """Wait for the state active; returns itself."""
+        self.collector.wait_until_active('perception_node', LIMIT_S, self.check)
+        return self
+
+    def until_answering(self):
+        """Wait until pairs go in and answers come out; returns itself."""
+        self.until_active()
+        deadline_s = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline_s:
+            stamp_ns = self.send()
+            if all(self.answer(stamp_ns, topic, self._patience_s) is not None
+                   for topic in self.collector.topics):
+                return self
+            self.check()
+        raise AssertionError(f'no answer: {self.log}')
+
+    def next_stamp(self, step_ns=STEP_NS):
+        """Return the stamp of the next pair."""
+        self.stamp_ns += step_ns
+        return self.stamp_ns
+
+    def send(self, **options):
+        """Send a pair with the next stamp; returns the stamp."""
+        stamp_ns = self.next_stamp()
+        self.camera.send(stamp_ns, **options)
+        return stamp_ns
+
+    def answer(self, stamp_ns, topic='depth/image', limit_s=LIMIT_S):
+        """Return the answer with this stamp; None if there is none in time."""
+        return self.collector.wait_for_stamp(topic, stamp_ns, limit_s)
+
+    def answers_a_good_pair(self):
+        """Tell whether the node still does its work."""
+        return self.answer(self.send()) is not None
+
+    def answered(self, stamp_ns, topic='depth/image'):
+        """Tell whether the answer has come already."""
+        return stamp_ns in self.collector.received(topic)
+
+    def wait_for(self, task, accept):
+        """Wait until the status of a task is accepted; return (level, message, values)."""
+        name = f'{self.namespace.lstrip("/")}/perception_node: {task}'
+
+        def fits(statuses):
+            return name in statuses and accept(*reading(statuses[name]))
+
+        came = self.collector.wait_for_status(fits, LIMIT_S)
+        status = self.collector.statuses().get(name)
+        assert came, f'{task} is {status and reading(status)}; log: {self.log}'
+        return reading(status)
+
+    def count(self, task, key):
+        """Return a counter of a task, once it is published."""
+        return int(self.wait_for(task, lambda level, text, values: key in values)[2][key])
+
+    def wait_for_count(self, task, key, count):
+        """Wait until a counter has reached a number."""
+        self.wait_for(task, lambda level, text, values: int(values.get(key, -1)) >= count)
+
+
+def reading(status):
+    """Return level as a number, message and values of a DiagnosticStatus."""
+    level = status.level[0] if isinstance(status.level, bytes) else status.level
+    return level, status.message, {pair.key: pair.value for pair in status.values}
+
+
+def stereo_messages(stamp_ns):
+    """Return {stream: message} of one pair."""
+    return {'left_info': camera_info(stamp_ns, LEFT_FRAME, 0.0),
+            'left_image': image(stamp_ns, LEFT_FRAME),
+            'right_info': camera_info(stamp_ns, RIGHT_FRAME, BASELINE),
+            'right_image': image(stamp_ns, RIGHT_FRAME)}
+
+
+def image(stamp_ns, frame_id):
+    """Return a grey rgb8 image."""
+    message = Image(height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH)
+    message.data = bytes([128]) * (3 * WIDTH * HEIGHT)
+    return with_header(message, stamp_ns, frame_id)
+
+
+def camera_info(stamp_ns, frame_id, baseline):
+    """Return the CameraInfo of a rectified camera."""
+    cx, cy = (WIDTH - 1) / 2, (HEIGHT - 1) / 2
+    message = CameraInfo(height=HEIGHT, width=WIDTH, distortion_model='plumb_bob', d=[0.0] * 5)
+    message.k = [FX, 0.0, cx, 0.0, FX, cy, 0.0, 0.0, 1.0]
+    message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    message.p = [FX, 0.0, cx, -FX * baseline, 0.0, FX, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return with_header(message, stamp_ns, frame_id)
+
+
+def with_header(message, stamp_ns, frame_id):
+    """Set stamp and frame."""
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    message.header.frame_id = frame_id
+    return message

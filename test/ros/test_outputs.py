@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outputs: what is computed for whom, and the arrays that go into messages."""
+from types import SimpleNamespace
+
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
+from crossview_ros.geometry.projection import back_project
+from crossview_ros.ros import compat, qos
+from crossview_ros.ros.camera_transforms import CameraTransforms
+from crossview_ros.ros.node_parameters import PerceptionNodeParameters
+from crossview_ros.ros.publishers import decimated_points, Outputs, to_millimetres
+from crossview_ros.ros.stereo_input import StereoInput
+import numpy as np
+import pytest
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+pytestmark = pytest.mark.ros
+
+CAMERA = PinholeCamera(13, 10, 20.0, 20.0, 6.0, 4.5)
+RIG = StereoRig(CAMERA, CAMERA, 0.1)
+
+
+class FakePublisher:
+    """Records messages; has as many subscribers as it is told."""
+
+    def __init__(self, topic, subscribers):
+        """Record nothing yet."""
+        self.topic_name, self.subscribers, self.messages = topic, subscribers, []
+
+    def get_subscription_count(self):
+        """Return what was told."""
+        return self.subscribers
+
+    def publish(self, message):
+        """Record."""
+        self.messages.append(message)
+
+
+class FakeNode:
+    """Makes fake publishers."""
+
+    def __init__(self, listened_to):
+        """Give subscribers to these topics."""
+        self.listened_to, self.publishers = listened_to, {}
+
+    def create_lifecycle_publisher(self, kind, topic, profile, **_):
+        """Return a fake publisher."""
+        self.publishers[topic] = FakePublisher(topic, int(topic in self.listened_to))
+        return self.publishers[topic]
+
+
+def stereo_input(rng):
+    """Return an input with random colours."""
+    image = rng.integers(0, 256, (10, 13, 3), np.uint8)
+    return StereoInput(image, image, RIG, 5, 'left_optical')
+
+
+def published(listened_to, rng):
+    """Publish one result; return the number of messages by topic."""
+    node = FakeNode(listened_to)
+    result = SimpleNamespace(depth=np.ones((10, 13), np.float32),
+                             disparity=np.full((10, 13), 2.0, np.float32),
+                             confidence=np.ones((10, 13), np.float32))
+    Outputs(node, '32FC1').publish(result, stereo_input(rng), PerceptionNodeParameters())
+    return {topic: len(publisher.messages) for topic, publisher in node.publishers.items()}
+
+
+def test_nothing_but_depth_is_computed_while_nobody_listens(rng):
+    assert published((), rng) == {'depth/image': 1, 'depth/camera_info': 1,
+                                  'depth/confidence': 0, 'disparity': 0, 'points': 0}
+
+
+@pytest.mark.parametrize('topic', ['depth/confidence', 'disparity', 'points'])
+def test_what_somebody_listens_to_is_computed(topic, rng):
+    assert published((topic,), rng)[topic] == 1
+
+
+def test_millimetres_are_rounded_and_never_wrap():
+    depth = np.array([[1.0, 1.2345, 0.0004, 65.535, 65.536, 70.0, np.nan, np.inf, -np.inf]],
+                     np.float32)
+    assert to_millimetres(depth).tolist() == [[1000, 1234, 0, 65535, 0, 0, 0, 0, 0]]
+    assert to_millimetres(depth).dtype == np.uint16
+
+
+@pytest.mark.parametrize('stride', [1, 2, 3, 4, 64])
+def test_decimated_points_are_those_of_every_so_many_th_pixel(stride, rng):
+    data = stereo_input(rng)
+    depth = rng.uniform(1, 5, (10, 13)).astype(np.float32)
+    depth[0, 0], depth[2, 4] = np.inf, np.nan
+    points, rgb = decimated_points(depth, data, stride)
+    step = min(stride, 10)
+    rows, columns = np.arange(10 // step) * step, np.arange(13 // step) * step
+    expected = back_project(depth, CAMERA)[np.ix_(rows, columns)]
+    np.testing.assert_allclose(points, expected, rtol=1e-6)
+    assert np.isnan(points[0, 0]).all()
+    assert (rgb == data.left[np.ix_(rows, columns)]).all()
+
+
+@pytest.mark.parametrize('offered, requested, text', [
+    (('RELIABLE', 'VOLATILE'), ('BEST_EFFORT', 'VOLATILE'), None),
+    (('BEST_EFFORT', 'VOLATILE'), ('RELIABLE', 'VOLATILE'), 'best effort'),
+    (('RELIABLE', 'VOLATILE'), ('RELIABLE', 'TRANSIENT_LOCAL'), 'volatile'),
+    (('RELIABLE', 'TRANSIENT_LOCAL'), ('RELIABLE', 'VOLATILE'), None),
+])
+def test_qos_fits_when_no_more_is_asked_than_offered(offered, requested, text):
+    profiles = [QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability],
+                           durability=DurabilityPolicy[durability])
+                for reliability, durability in (offered, requested)]
+    reason = qos.mismatch(*profiles)
+    assert reason is None if text is None else text in reason
+
+
+def test_inputs_take_from_anybody_and_outputs_serve_anybody():
+    assert qos.sensor_input(4).depth == 10
+    assert qos.sensor_input(30).depth == 30
+    assert qos.in_words(qos.sensor_input(4)) == 'BEST_EFFORT VOLATILE'
+    assert qos.in_words(qos.dense_output()) == 'RELIABLE VOLATILE'
+
+
+@pytest.mark.parametrize('with_post_callback', [True, False], ids=['iron', 'humble'])
+def test_parameters_are_applied_after_they_are_validated(with_post_callback):
+    calls, registered = [], []
+    node = SimpleNamespace(add_on_set_parameters_callback=registered.append)
+    if with_post_callback:
+        node.add_post_set_parameters_callback = registered.append
+
+    def validate(parameters):
+        calls.append(('validate', *parameters))
+        return SetParametersResult(successful=parameters != ['bad'])
+
+    compat.watch_parameters(node, validate, lambda parameters: calls.append(
+        ('apply', *parameters)))
+    for parameters in (['good'], ['bad']):
+        result = registered[0](parameters)
+        if result.successful and with_post_callback:
+            registered[1](parameters)
+    assert calls == [('validate', 'good'), ('apply', 'good'), ('validate', 'bad')]
+
+
+def test_the_module_of_events_is_found_under_its_old_name_too(monkeypatch):
+    import importlib
+    load = importlib.import_module
+
+    def like_humble(name):
+        if name == 'rclpy.event_handler':
+            raise ImportError(name)
+        return SimpleNamespace(name=name) if name == 'rclpy.qos_event' else load(name)
+
+    assert hasattr(compat.event_callbacks(), 'SubscriptionEventCallbacks')
+    monkeypatch.setattr(importlib, 'import_module', like_humble)
+    assert compat.event_callbacks().name == 'rclpy.qos_event'
+
+
+def test_the_baseline_comes_from_the_parameter_then_from_tf_then_from_nowhere(monkeypatch):
+    import sys
+    warnings = []
+    node = SimpleNamespace(get_logger=lambda: SimpleNamespace(warning=warnings.append))
+    translation = SimpleNamespace(x=0.25, y=0.0, z=0.0)
+    transform = SimpleNamespace(transform=SimpleNamespace(translation=translation))
+    buffer = SimpleNamespace(can_transform=lambda target, source, time: target == 'left',
+                             lookup_transform=lambda target, source, time: transform)
+    fake = SimpleNamespace(Buffer=lambda: buffer,
+                           TransformListener=lambda buffer, node: SimpleNamespace())
+    assert CameraTransforms(node, 0.3).baseline('left', 'right') == 0.3
+    monkeypatch.setitem(sys.modules, 'tf2_ros', fake)
+    assert CameraTransforms(node, 0.0).baseline('left', 'right') == 0.25
+    assert CameraTransforms(node, 0.0).baseline('elsewhere', 'right') is None
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    transforms = CameraTransforms(node, 0.0)
+    assert transforms.baseline('left', 'right') is None
+    assert transforms.baseline('left', 'right') is None
+    assert len(warnings) == 1 and 'set the parameter stereo_baseline' in warnings[0]

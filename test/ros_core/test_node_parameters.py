@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of the node: what is refused, and that the shipped file holds the defaults."""
+import dataclasses
+
+from crossview_ros.errors import ConfigError
+from crossview_ros.ros.node_parameters import PerceptionNodeParameters, ros_name
+import pytest
+import yaml
+
+FIELDS = dataclasses.fields(PerceptionNodeParameters)
+DEFAULTS = PerceptionNodeParameters()
+
+
+def flat(values, prefix=''):
+    """Return nested parameters as {name with dots: value}."""
+    pairs = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            pairs.update(flat(value, f'{prefix}{key}.'))
+        else:
+            pairs[prefix + key] = value
+    return pairs
+
+
+def test_the_shipped_file_holds_every_parameter_with_its_default(root):
+    text = (root / 'config' / 'nodes' / 'perception.yaml').read_text()
+    ((node, sections),) = yaml.safe_load(text).items()
+    given = flat(sections['ros__parameters'])
+    assert node == '/**'
+    assert given == DEFAULTS.as_dict()
+    assert {name: type(value) for name, value in given.items()} == {
+        name: type(value) for name, value in DEFAULTS.as_dict().items()}
+    assert DEFAULTS.changed(given) == DEFAULTS
+
+
+@pytest.mark.parametrize('item', FIELDS, ids=ros_name)
+def test_every_parameter_is_described_and_every_number_has_a_range(item):
+    assert len(item.metadata['description']) > 10
+    if type(item.default) in (int, float):
+        low, high = item.metadata['low'], item.metadata['high']
+        assert low <= item.default <= high
+        for outside in (low - 1, high + 1):
+            with pytest.raises(ConfigError, match=f'{ros_name(item)} must be from'):
+                DEFAULTS.changed({ros_name(item): type(item.default)(outside)})
+
+
+@pytest.mark.parametrize('values, text', [
+    ({'min_depth': 5.0, 'max_depth': 5.0}, 'min_depth must be less than max_depth'),
+    ({'backend': 'tensorflow'}, "backend must be one of .* got 'tensorflow'"),
+    ({'backend': 'tensort'}, "did you mean 'tensorrt'"),
+    ({'max_depth': float('nan')}, 'max_depth must be a finite number'),
+    ({'max_depth': 'far'}, "max_depth must be a number, got 'far'"),
+    ({'point_cloud_stride': 2.5}, 'point_cloud_stride must be a whole number'),
+    ({'point_cloud_stride': True}, 'point_cloud_stride must be a whole number'),
+    ({'approx_sync': 1}, 'approx_sync must be true or false'),
+    ({'inference.width': 320}, 'inference.width and inference.height go together'),
+    ({'max_dept': 5.0}, "unknown parameter 'max_dept'; did you mean 'max_depth'"),
+])
+def test_what_cannot_be_used_is_refused_in_plain_words(values, text):
+    with pytest.raises(ConfigError, match=text):
+        DEFAULTS.changed(values)
+
+
+def test_a_whole_number_serves_where_a_number_is_asked_for():
+    changed = DEFAULTS.changed({'max_depth': 20})
+    assert changed.max_depth == 20.0
+    assert isinstance(changed.max_depth, float)
+
+
+def test_the_inference_size_is_height_before_width():
+    changed = DEFAULTS.changed({'inference.width': 320, 'inference.height': 240})
+    assert changed.inference_size_hw == (240, 320)
+    assert DEFAULTS.inference_size_hw is None

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check the launch file: its arguments without ROS, what it starts where `launch` is installed."""
+import ast
+import importlib.util
+import json
+from pathlib import Path
+import sys
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH_FILE = ROOT / 'launch' / 'perception.launch.py'
+INPUTS = {'left_image': 'left/image_rect', 'left_info': 'left/camera_info',
+          'right_image': 'right/image_rect', 'right_info': 'right/camera_info',
+          'points_in': 'points_in'}
+REQUIRED = {'namespace', 'params_file', 'use_sim_time', 'log_level', 'backend', 'model', 'device',
+            'mode', 'rectify', 'depth_topic', 'publish_tf', 'rviz', 'bag', *INPUTS}
+# Stands for an executable: writes down its arguments, and the files that they name.
+RECORDER = f"""#!{sys.executable}
+import json, pathlib, sys
+words = sys.argv[1:]
+files = [pathlib.Path(word) for word in words]
+texts = [path.read_text() for path in files if path.is_file()]
+pathlib.Path(__file__).with_suffix('.json').write_text(json.dumps([words, texts]))
+"""
+
+
+@pytest.fixture
+def prefix(tmp_path, monkeypatch):
+    """Make an ament prefix and a PATH where perception_node and ros2 are recorders."""
+    pytest.importorskip('launch_ros', reason='launch_ros is not installed')
+    files = {
+        'share/ament_index/resource_index/packages/crossview_ros': '',
+        'share/crossview_ros/config/nodes/perception.yaml': '/**: {ros__parameters: {}}\n',
+        'lib/crossview_ros/perception_node': RECORDER,
+        'bin/ros2': RECORDER,
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path), prepend=':')
+    monkeypatch.setenv('PATH', str(tmp_path / 'bin'), prepend=':')
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
+    return tmp_path
+
+
+def launch_file():
+    """Import the launch file as a module."""
+    spec = importlib.util.spec_from_file_location('perception_launch', LAUNCH_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_launch(**arguments):
+    """Launch until everything that was started has ended; return the exit status."""
+    from launch import LaunchDescription, LaunchService
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+    service = LaunchService(noninteractive=True)
+    service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(LAUNCH_FILE)),
+        launch_arguments=list(arguments.items()))]))
+    return service.run()
+
+
+def recorded(prefix, name):
+    """Return the arguments of a recorder, and the parameters that its files and flags set."""
+    words, texts = json.loads((prefix / name).with_suffix('.json').read_text())
+    parameters = {}
+    for text in texts:
+        for node in yaml.safe_load(text).values():
+            parameters.update(node['ros__parameters'])
+    return words, parameters
+
+
+def pairs_after(words, flag):
+    """Return {name: value} of every `flag name:=value`."""
+    return dict(words[index + 1].split(':=', 1)
+                for index, word in enumerate(words) if word == flag)
+
+
+def test_every_required_argument_is_declared_with_default_and_description():
+    calls = [node for node in ast.walk(ast.parse(LAUNCH_FILE.read_text()))
+             if isinstance(node, ast.Call)
+             and getattr(node.func, 'id', '') == 'DeclareLaunchArgument']
+    literal = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+    assert literal == REQUIRED - set(INPUTS) - {'depth_topic'}   # these come from one table
+    for call in calls:
+        assert {'default_value', 'description'} <= {keyword.arg for keyword in call.keywords}
+
+
+def test_show_args_lists_exactly_the_required_arguments(prefix):
+    listed = launch_file().generate_launch_description().get_launch_arguments()
+    assert {argument.name for argument in listed} == REQUIRED
+    assert all(argument.description and argument.default_value for argument in listed
+               if argument.name not in ('namespace', 'bag'))   # empty by default
+
+
+def test_the_node_starts_with_the_documented_defaults(prefix):
+    assert run_launch() == 0
+    words, parameters = recorded(prefix, 'lib/crossview_ros/perception_node')
+    remaps = pairs_after(words, '-r')
+    assert remaps.pop('__node') == 'perception_node'
+    assert remaps.pop('__ns', '/') == '/'
+    assert remaps == {topic: topic for topic in [*INPUTS.values(), 'depth/image']}
+    assert parameters == {'model': 'crossview_tiny', 'backend': 'auto', 'device': 'auto',
+                          'mode': 'stereo', 'rectify': False, 'publish_tf': True}
+    assert pairs_after(words, '-p') == {'use_sim_time': 'False'}
+    assert words[words.index('--log-level') + 1] == 'info'
+    assert not (prefix / 'bin' / 'ros2.json').exists()
+
+
+def test_arguments_reach_the_node_with_their_types(prefix):
+    status = run_launch(
+        namespace='stereo', use_sim_time='true', log_level='debug', model='42',
+        publish_tf='false', left_image='/zed/left/image_rect', depth_topic='depth/image_raw')
+    assert status == 0
+    words, parameters = recorded(prefix, 'lib/crossview_ros/perception_node')
+    remaps = pairs_after(words, '-r')
+    assert remaps['__ns'] == '/stereo'
+    assert remaps['left/image_rect'] == '/zed/left/image_rect'
+    assert remaps['depth/image'] == 'depth/image_raw'
+    assert parameters['model'] == '42'   # text, although it looks like a number
+    assert parameters['publish_tf'] is False
+    assert pairs_after(words, '-p') == {'use_sim_time': 'True'}
+    assert words[words.index('--log-level') + 1] == 'debug'
+
+
+def test_launch_arguments_win_over_the_params_file(prefix):
+    params_file = prefix / 'mine.yaml'
+    params_file.write_text('/**: {ros__parameters: {device: cuda, max_depth: 12.5}}\n')
+    assert run_launch(params_file=str(params_file), device='cpu') == 0
+    words, parameters = recorded(prefix, 'lib/crossview_ros/perception_node')
+    assert parameters['max_depth'] == 12.5
+    assert parameters['device'] == 'cpu'
+
+
+def test_a_bag_is_played_with_a_clock(prefix):
+    assert run_launch(bag='some/bag', use_sim_time='true') == 0
+    assert recorded(prefix, 'bin/ros2')[0] == ['bag', 'play', 'some/bag', '--clock']
+
+
+def test_an_unknown_choice_is_refused_before_anything_starts(prefix):
+    assert run_launch(backend='caffe') == 1
+    assert not (prefix / 'lib/crossview_ros/perception_node.json').exists()
