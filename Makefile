@@ -4,12 +4,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= out/demo
-LINTED = crossview_ros launch test tools setup.py
+LINTED = crossview_ros launch test .ci setup.py
 
 .PHONY: install demo test lint
 
 install:
-	@$(PYTHON) tools/install.py --venv $(VENV)
+	@$(PYTHON) .ci/install.py --venv $(VENV)
 
 demo: install
 	$(VENV)/bin/crossview demo --out $(OUT)

@@ -15,7 +15,7 @@ def model_roots() -> list[Path]:
     try:
         from ament_index_python.packages import get_package_share_directory
         roots.insert(0, Path(get_package_share_directory('crossview_ros')) / 'models')
-    except (ImportError, LookupError):
+    except (ImportError, LookupError, OSError):
         pass   # no ROS installation, or the package is not installed in it
     roots.append(Path(__file__).resolve().parents[1] / 'models')
     return roots

@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SPDX = 'SPDX-License-Identifier: Apache-2.0'
-CODE_FOLDERS = ('crossview_ros', 'launch', 'test', 'tools')
+CODE_FOLDERS = ('crossview_ros', 'launch', 'test', '.ci')
 PYTHONS = ('3.10', '3.11', '3.12', '3.13', '3.14')
 EXEC_DEPENDS = set(
     'rclpy cv_bridge sensor_msgs_py python3-opencv sensor_msgs stereo_msgs nav_msgs geometry_msgs '
@@ -52,8 +52,8 @@ def package_xml():
 
 @pytest.fixture(scope='module')
 def installer():
-    """Return tools/install.py as a module."""
-    spec = importlib.util.spec_from_file_location('install', ROOT / 'tools' / 'install.py')
+    """Return .ci/install.py as a module."""
+    spec = importlib.util.spec_from_file_location('install', ROOT / '.ci' / 'install.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

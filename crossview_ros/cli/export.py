@@ -20,12 +20,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the folder and say what is in it."""
+    from crossview_ros.config import to_dict
     from crossview_ros.errors import ConfigError
-    from crossview_ros.export.model_folder import write_model_folder
+    from crossview_ros.export.model_folder import TrainedModel, write_model_folder
+    from crossview_ros.training.setup import load_run
     rows, separator, cols = args.size.partition('x')
     if not (separator and rows.isdigit() and cols.isdigit()):
         raise ConfigError(f"--size expects HxW, e.g. 240x320; got '{args.size}'")
-    manifest = write_model_folder(args.run, args.out, (int(rows), int(cols)), args.command)
+    config, architecture, weights, history = load_run(args.run)
+    provenance = {'command': args.command, 'steps': history['step'],
+                  'minutes': round(history['elapsed_s'] / 60, 1),
+                  'validation_weighted_epe_px': round(history['best_score'], 3),
+                  'config': to_dict(config)}
+    trained = TrainedModel(architecture, weights, config.model.preset, provenance)
+    manifest = write_model_folder(trained, args.out, (int(rows), int(cols)))
     print(f'model     {args.out}')
     for name, digest in manifest['files'].items():
         size_mb = (args.out / name).stat().st_size / 1e6

@@ -3,34 +3,42 @@
 import hashlib
 from pathlib import Path
 import subprocess
+from typing import NamedTuple
 
 from crossview_ros.config import dump_yaml, to_dict
 from crossview_ros.model_store import MANIFEST, WEIGHTS
 from crossview_ros.networks.checkpoint import load_multi_task, save_weights
-from crossview_ros.networks.downstream import TASK_UNITS
+from crossview_ros.networks.downstream import ModelConfig, TASK_UNITS
 from crossview_ros.runtime.manifest import ModelManifest
-from crossview_ros.training.setup import load_run
+from torch import Tensor
 
 SIZE_MULTIPLE = 32   # [px] keeps both 1/16 token sides even, as dense heads need
 
 
-def write_model_folder(run_dir: Path, out: Path, size_hw: tuple[int, int],
-                       command: str) -> dict:
+class TrainedModel(NamedTuple):
+    """What training leaves behind."""
+
+    architecture: ModelConfig
+    weights: dict[str, Tensor]
+    preset: str
+    provenance: dict        # plain values: command, config, steps, minutes, metrics
+
+
+def write_model_folder(trained: TrainedModel, out: Path, size_hw: tuple[int, int]) -> dict:
     """
-    Write the averaged weights of a run in fp16, and their manifest.
+    Write weights in fp16, and their manifest.
 
     :param size_hw: Largest working size [px]; larger inputs are scaled down to it.
-    :param command: The command that trained it, kept as provenance.
     :return: The manifest as plain values.
-    :raises CheckpointError: If the run holds no readable checkpoint.
+    :raises CheckpointError: If what was written does not load.
     """
-    config, architecture, weights, history = load_run(run_dir)
+    architecture = trained.architecture
     out.mkdir(parents=True, exist_ok=True)
-    save_weights(out / WEIGHTS, architecture, weights)
+    save_weights(out / WEIGHTS, architecture, trained.weights)
     load_multi_task(out / WEIGHTS)   # what was written must load
     manifest = ModelManifest(
         name=out.name,
-        architecture={'preset': config.model.preset, **to_dict(architecture)},
+        architecture={'preset': trained.preset, **to_dict(architecture)},
         tasks=sorted(architecture.heads),
         size_multiple=SIZE_MULTIPLE,
         default_size_hw=size_hw,
@@ -40,11 +48,9 @@ def write_model_folder(run_dir: Path, out: Path, size_hw: tuple[int, int],
         tolerance={},
         files={WEIGHTS: sha256(out / WEIGHTS)},
         licence='Apache-2.0',
-        provenance={'command': command, 'commit': _commit(), 'config': to_dict(config),
+        provenance={'commit': _commit(),
                     'data': 'rendered scenes (crossview_ros.data.synthetic), nothing else',
-                    'steps': history['step'],
-                    'minutes': round(history['elapsed_s'] / 60, 1),
-                    'validation_weighted_epe_px': round(history['best_score'], 3)})
+                    **trained.provenance})
     values = to_dict(manifest)
     (out / MANIFEST).write_text(dump_yaml(values), encoding='utf-8')
     return values

@@ -78,15 +78,12 @@ class InputTopics:
         """
         self._node, self._on_message, self._log = node, on_message, log
         self.by_stream: dict[str, InputTopic] = {}
-        for stream, (topic, message_class) in types.items():
-            package = message_class.__module__.split('.')[0]
-            entry = InputTopic(stream, node.resolve_topic_name(topic),
-                               f'{package}/msg/{message_class.__name__}')
-            entry.subscription = node.create_subscription(
-                message_class, topic, partial(self._receive, entry),
-                qos.sensor_input(queue_size), event_callbacks=self._events(entry),
-                qos_overriding_options=qos.overridable())
-            self.by_stream[stream] = entry
+        try:
+            for stream, (topic, message_class) in types.items():
+                self.by_stream[stream] = self._subscribe(stream, topic, message_class, queue_size)
+        except Exception:   # e.g. a QoS override that means nothing
+            self.destroy()
+            raise
 
     @property
     def names(self) -> dict[str, str]:
@@ -102,6 +99,16 @@ class InputTopics:
         """Begin the rates anew, as after an activation."""
         for entry in self.by_stream.values():
             entry.rate = EventRate(time.monotonic())
+
+    def _subscribe(self, stream: str, topic: str, message_class: type,
+                   queue_size: int) -> InputTopic:
+        package = message_class.__module__.split('.')[0]
+        entry = InputTopic(stream, self._node.resolve_topic_name(topic),
+                           f'{package}/msg/{message_class.__name__}')
+        entry.subscription = self._node.create_subscription(
+            message_class, topic, partial(self._receive, entry), qos.sensor_input(queue_size),
+            event_callbacks=self._events(entry), qos_overriding_options=qos.overridable())
+        return entry
 
     def _receive(self, entry: InputTopic, message: Any) -> None:
         entry.rate.add(time.monotonic())

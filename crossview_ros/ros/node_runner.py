@@ -29,9 +29,9 @@ def run_node(args: list[str] | None, engine_factory: EngineFactory | None) -> in
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
             node = PerceptionNode(engine_factory or open_perception)
     except CrossviewError as error:
-        get_logger('perception_node').fatal(str(error))
-        rclpy.try_shutdown()
-        return 1
+        return _refuse(str(error))
+    except Exception as error:   # rcl's errors about the command line have no common class
+        return _refuse(f'ROS cannot be started: {" ".join(str(error).split())}')
     spinner = Spinner(node)
     try:
         while not node.failed.is_set():
@@ -43,6 +43,12 @@ def run_node(args: list[str] | None, engine_factory: EngineFactory | None) -> in
         node.close()
         rclpy.try_shutdown()
     return 1 if node.failed.is_set() else 0
+
+
+def _refuse(text: str) -> int:
+    get_logger('perception_node').fatal(text)
+    rclpy.try_shutdown()
+    return 1
 
 
 class Spinner:

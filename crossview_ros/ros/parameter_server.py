@@ -67,7 +67,7 @@ def _declare(node: Node, item: dataclasses.Field, default: Any) -> Any:
     try:
         return node.declare_parameter(ros_name(item), default, descriptor(item)).value
     except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        raise ConfigError(f'{ros_name(item)}: {" ".join(str(error).split())}') from error
+        raise ConfigError(f'{ros_name(item)}: {error.args[0]}') from error
 
 
 def descriptor(item: dataclasses.Field) -> ParameterDescriptor:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the input topics to the outputs: subscriptions, matching, worker, publishers."""
+from contextlib import ExitStack
 import time
 from typing import Any
 
@@ -34,7 +35,7 @@ class StereoPipeline:
     Everything between configure and cleanup.
 
     Made, switched and closed in the executor's thread, where messages come in too; results go
-    out in the worker's thread.
+    out in the worker's thread. The engine is its own: closed with it, and where it cannot start.
     """
 
     def __init__(self, node: LifecycleNode, engine: Any, settings: PerceptionNodeParameters,
@@ -42,7 +43,7 @@ class StereoPipeline:
         """
         Subscribe, advertise and start the worker; nothing is answered before `activate`.
 
-        :param engine: Perception, or something with its methods; closed with the pipeline.
+        :param engine: Perception, or something with its methods.
         """
         self.engine = engine
         self.settings = settings
@@ -55,8 +56,13 @@ class StereoPipeline:
         self.output_rate = EventRate(self._start_s)
         self.sync = new_synchronizer(settings)
         self._transforms = CameraTransforms(node, settings.stereo_baseline)
-        self.outputs = Outputs(node, settings.depth_encoding)
-        self.inputs = InputTopics(node, STREAMS, settings.sync_queue_size, self._on_message, log)
+        with ExitStack() as made:   # nothing stays behind where a later part fails
+            made.callback(engine.close)
+            self.outputs = Outputs(node, settings.depth_encoding)
+            made.callback(self.outputs.destroy)
+            self.inputs = InputTopics(node, STREAMS, settings.sync_queue_size, self._on_message,
+                                      log)
+            made.pop_all()
         self.worker = InferenceWorker(
             engine, StereoReader(self.inputs.names, self._transforms.baseline), self._publish,
             self._on_error)

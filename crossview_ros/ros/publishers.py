@@ -37,13 +37,16 @@ class Outputs:
         self.incompatible_qos: dict[str, int] = {}   # topic -> subscribers that get nothing
         self._node = node
         depth_topic = 'depth/image' if depth_encoding == '32FC1' else 'depth/image_raw'
-        self._depth = self._advertise(Image, depth_topic)
-        self._camera_info = self._advertise(CameraInfo, 'depth/camera_info')
-        self._confidence = self._advertise(Image, 'depth/confidence')
-        self._disparity = self._advertise(DisparityImage, 'disparity')
-        self._points = self._advertise(PointCloud2, 'points')
-        self._all = (self._depth, self._camera_info, self._confidence, self._disparity,
-                     self._points)
+        self._all: list[LifecyclePublisher] = []
+        try:
+            self._depth = self._advertise(Image, depth_topic)
+            self._camera_info = self._advertise(CameraInfo, 'depth/camera_info')
+            self._confidence = self._advertise(Image, 'depth/confidence')
+            self._disparity = self._advertise(DisparityImage, 'disparity')
+            self._points = self._advertise(PointCloud2, 'points')
+        except Exception:   # e.g. a QoS override that means nothing
+            self.destroy()
+            raise
 
     @property
     def depth_topic(self) -> str:
@@ -91,9 +94,11 @@ class Outputs:
         def on_incompatible_qos(event: Any) -> None:
             self.incompatible_qos[topic] = event.total_count
         events = event_callbacks().PublisherEventCallbacks(incompatible_qos=on_incompatible_qos)
-        return self._node.create_lifecycle_publisher(
+        publisher = self._node.create_lifecycle_publisher(
             message_type, topic, qos.dense_output(), event_callbacks=events,
             qos_overriding_options=qos.overridable())
+        self._all.append(publisher)
+        return publisher
 
 
 def to_millimetres(depth: np.ndarray) -> np.ndarray:

@@ -38,7 +38,8 @@ class NodeSession:
         with LargeMessages():
             rclpy.init(context=self._context)
             self.node = Node(self.name, namespace=self.namespace, context=self._context,
-                             use_global_arguments=False, start_parameter_services=False)
+                             use_global_arguments=False, start_parameter_services=False,
+                             enable_rosout=False)
         if self._spin:
             self._executor = SingleThreadedExecutor(context=self._context)
             self._executor.add_node(self.node)

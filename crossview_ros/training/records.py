@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from crossview_ros.data import transforms
 from crossview_ros.data.synthetic.dataset import ShardDataset, write_shards
 from crossview_ros.networks.downstream import Normalisation
+from crossview_ros.training import augmentation
 from crossview_ros.training.run_config import DataConfig, RunConfig
 import numpy as np
 import torch
@@ -50,9 +50,9 @@ class RecordBatches:
         indices = [self._shuffled(i) for i in range(first, first + size)]
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
         batch = self._read(indices)
-        batch = transforms.crop_and_scale(batch, data.crop_hw, data.scale_range, generator)
-        batch = transforms.photometric(batch, data.photometric, generator)
-        batch = transforms.erase(batch, ('right',), 0.3, generator)
+        batch = augmentation.crop_and_scale(batch, data.crop_hw, data.scale_range, generator)
+        batch = augmentation.photometric(batch, data.photometric, generator)
+        batch = augmentation.erase(batch, ('right',), 0.3, generator)
         return self._normalised(batch)
 
     def validation_batches(self, size: int) -> Iterator[Batch]:
@@ -74,11 +74,11 @@ class RecordBatches:
         records = [self.dataset[i] for i in indices]
         batch = {key: torch.stack([torch.as_tensor(record[key]) for record in records])
                  for key in records[0]}
-        return {key: value.float() / 255 if key in transforms.VIEWS else
+        return {key: value.float() / 255 if key in augmentation.VIEWS else
                 (value if value.dtype == torch.bool else value.float())
                 for key, value in batch.items()}
 
     def _normalised(self, batch: Batch) -> Batch:
         norm = self.normalisation
-        return {key: transforms.normalise(value, norm.mean, norm.std)
-                if key in transforms.VIEWS else value for key, value in batch.items()}
+        return {key: augmentation.normalise(value, norm.mean, norm.std)
+                if key in augmentation.VIEWS else value for key, value in batch.items()}

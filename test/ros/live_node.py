@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A live perception_node with a fake engine, a stereo camera in front and ears behind it."""
+from array import array
 import itertools
 import json
 import os
@@ -204,7 +205,7 @@ def stereo_messages(stamp_ns):
 def image(stamp_ns, frame_id):
     """Return a grey rgb8 image."""
     message = Image(height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH)
-    message.data = bytes([128]) * (3 * WIDTH * HEIGHT)
+    message.data = array('B', bytes([128]) * (3 * WIDTH * HEIGHT))
     return with_header(message, stamp_ns, frame_id)
 
 

@@ -8,7 +8,7 @@ from crossview_ros.ros.node_parameters import PerceptionNodeParameters
 from crossview_ros.ros.session import NodeSession
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from live_node import LIMIT_S, LiveNode
+from live_node import LIMIT_S, LiveNode, NUMBERS
 import pytest
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.parameter import Parameter
@@ -147,6 +147,27 @@ def test_a_start_that_cannot_work_ends_with_one_line_and_exit_code_1(parameters,
         assert live.exit_code == 1
     assert re.search(text, live.log)
     assert 'Traceback' not in live.log
+
+
+@pytest.mark.parametrize('arguments, text', [
+    (['-p', 'nonsense'], 'ROS cannot be started: .*nonsense'),
+    (['--params-file', '/no/such.yaml'], 'ROS cannot be started: .*/no/such.yaml'),
+    (['--bogus'], 'ROS cannot be started: .*--bogus'),
+])
+def test_a_command_line_that_ros_refuses_ends_with_one_line_and_exit_code_1(arguments, text):
+    with LiveNode(arguments=arguments) as live:
+        assert live.exit_code == 1
+        assert re.search(text, live.log)
+        assert 'Traceback' not in live.log
+
+
+def test_a_qos_override_that_means_nothing_is_told_and_leaves_nothing_behind():
+    name = f'qos_overrides./live{next(NUMBERS) + 1}/right/camera_info.subscription.reliability'
+    with LiveNode({'autostart': False, name: 'often'}) as live, Asker(live) as asker:
+        assert not asker.change(Transition.TRANSITION_CONFIGURE)
+        assert 'policy `reliability`: `often`' in live.log
+        assert asker.node.count_subscribers('left/image_rect') == 0
+        assert asker.node.count_publishers('depth/image') == 0
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_node_with_the_reason():

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """When nothing comes out the node says why; and what it takes to make inputs match."""
+from array import array
 import time
 
 from crossview_ros.ros.session import NodeSession
-from live_node import LiveNode, TOPICS
+from live_node import LIMIT_S, LiveNode, NUMBERS, TOPICS
 import pytest
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
@@ -62,10 +63,8 @@ def test_a_topic_of_another_type_is_named():
 
 def test_incompatible_qos_is_an_error_in_diagnostics_and_named():
     # the override makes the subscription ask for more than the camera offers
-    live = LiveNode(QUICK, camera={'reliable': False})
-    live = LiveNode(QUICK, camera={'reliable': False},
-                    arguments=['-p', RELIABLE_LEFT.format(f'/live{int(live.namespace[5:]) + 1}')])
-    with live:
+    override = RELIABLE_LEFT.format(f'/live{next(NUMBERS) + 1}')
+    with LiveNode(QUICK, camera={'reliable': False}, arguments=['-p', override]) as live:
         live.until_active()
         live.send()
         level, text, values = live.wait_for(
@@ -139,12 +138,13 @@ def test_two_nodes_in_two_namespaces_do_not_mix():
     with LiveNode() as first, LiveNode() as second:
         first.until_answering()
         second.until_answering()
-        stamp_ns = first.send()
+        stamp_ns = first.next_stamp(step_ns=3600 * 1000 * MS)
+        first.camera.send(stamp_ns)
         assert first.answer(stamp_ns) is not None
         assert second.answers_a_good_pair()
-        assert not second.answered(stamp_ns + 500 * MS)
-        names = set(first.collector.statuses())
-        assert {f'{live.namespace[1:]}/perception_node: sync' for live in (first, second)} <= names
+        assert not second.answered(stamp_ns)
+        names = {f'{live.namespace[1:]}/perception_node: sync' for live in (first, second)}
+        assert first.collector.wait_for_status(lambda statuses: names <= set(statuses), LIMIT_S)
 
 
 def test_a_failing_inference_is_an_error_until_the_next_answer():
@@ -162,7 +162,7 @@ def test_large_images_come_in_and_go_out_by_best_effort():
     # lost for the most part with the shared memory that Fast DDS takes by default
     def edit_image(message):
         message.width, message.height, message.step = 1280, 720, 3840
-        message.data = bytes(3840 * 720)
+        message.data = array('B', bytes(3840 * 720))
 
     def edit_info(message):
         message.width, message.height = 1280, 720

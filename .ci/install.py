@@ -99,7 +99,7 @@ def constraints(python, venv, ros):
 def fingerprint(base, ros):
     """Return what an installation depends on, as text."""
     digest = hashlib.sha256()
-    for name in ('setup.py', 'constraints.txt', 'tools/install.py'):
+    for name in ('setup.py', 'constraints.txt', '.ci/install.py'):
         digest.update((ROOT / name).read_bytes())
     return '{} {} {} {}\n'.format(digest.hexdigest(), base, platform.python_version(), ros)
 
