@@ -38,7 +38,7 @@ def load_multi_task(path: str | Path) -> MultiTaskModel:
     tensors, metadata = _read(path)
     if metadata.get('format') != FORMAT or 'architecture' not in metadata:
         raise CheckpointError(f'{path}: expected a {FORMAT} weight file with its architecture in '
-                              f'the header, got header {metadata}; was it written by this package?')
+                              f'the header, got {metadata}; was it written by this package?')
     try:
         config = from_dict(ModelConfig, json.loads(metadata['architecture']), str(path))
     except (CrossviewError, ValueError) as error:

@@ -112,7 +112,7 @@ class Trainer:
         if torch.isfinite(norm):   # one bad batch must not poison the weights
             self.optimizer.step()
             self.average.update(self.model, self.step)
-        return {'loss': float(output.loss), 'gradient_norm': float(norm),
+        return {'loss': float(output.loss.detach()), 'gradient_norm': float(norm),
                 **{name: float(value) for name, value in output.scalars.items()}}
 
     def _on_device(self, batch: Batch) -> Batch:

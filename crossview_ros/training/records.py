@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training batches from rendered records: which records, and how changed, follows from the step."""
+"""Training batches from rendered records; the step decides which, and how they are changed."""
 from collections.abc import Iterator
 from pathlib import Path
 

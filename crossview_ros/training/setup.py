@@ -101,4 +101,3 @@ def load_run(run_dir: Path) -> tuple[RunConfig, ModelConfig, dict[str, torch.Ten
     model = from_dict(ModelConfig, state['architecture'], str(run_dir))
     history = {key: state[key] for key in ('step', 'elapsed_s', 'best_score')}
     return config, model, state['average'], history
-
