@@ -14,13 +14,13 @@ import signal
 import sys
 from typing import Any
 
-from crossview_ros.cli.console import FrameBar, positive, print_result
+from crossview_ros.cli.console import FrameBar, positive, positive_number, print_result
 
 HELP = 'render a sample stereo bag, play it through the live ROS 2 node, report'
 TITLE = 'A stereo bag becomes metric depth'
 NUM_MEASURED = 6             # frames that tell how fast this machine is
 SLOWEST_HZ, FASTEST_HZ = 2.0, 10.0
-LOAD = 0.6                  # share of the in-process rate: player, transport and report take too
+LOAD = 0.5                  # share of the in-process rate: player, transport and report take too
 PLAY_LIMIT_S = 35.0
 SAMPLE_NOTE = ('The sample is rendered, with textures that no training saw. Real cameras are '
                'harder: run crossview replay on a bag of your own.')
@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--frames', type=positive, default=100, metavar='N',
                         help='stereo pairs to render (default: 100)')
     parser.add_argument('--seed', type=int, default=0, help='another drive (default: 0)')
+    parser.add_argument('--rate', type=positive_number, metavar='HZ',
+                        help='pairs published per second (default: half of what this machine '
+                             'answers in process, 2 to 10)')
     parser.add_argument('--in-process', action='store_true', help='do not start a ROS 2 node')
     parser.add_argument('--json', action='store_true',
                         help='print metrics.json on stdout instead of a table')
@@ -94,7 +97,7 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
         topics = find_stereo_topics(opened)
         recorded_hz = opened.topic(topics.left.image).rate_hz or FASTEST_HZ
     measured_hz, facts = _measure(bag, options, args.out)
-    rate_hz = min(FASTEST_HZ, max(SLOWEST_HZ, LOAD * measured_hz))
+    rate_hz = args.rate or min(FASTEST_HZ, max(SLOWEST_HZ, LOAD * measured_hz))
     num_frames = min(args.frames, max(1, int(PLAY_LIMIT_S * rate_hz)))
     parameters = {name: getattr(options, name) for name in
                   ('model', 'backend', 'device', 'min_depth', 'max_depth', 'min_confidence')}

@@ -18,10 +18,12 @@ def open_perception(settings: PerceptionNodeParameters) -> Any:
     :raises CrossviewError: If the model cannot be run so.
     """
     from crossview_ros.runtime.perception import Perception
-    return Perception.open(
+    perception = Perception.open(
         settings.model, backend=settings.backend, device=settings.device, tasks=['stereo'],
         inference_size=settings.inference_size_hw, num_threads=settings.num_threads or None,
         **dynamic_options(settings))
+    perception.warm_up()
+    return perception
 
 
 def dynamic_options(settings: PerceptionNodeParameters) -> dict[str, float]:

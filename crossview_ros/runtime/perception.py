@@ -131,6 +131,22 @@ class Perception:
             self._remember(encoded[0], stamp_ns, epoch)
         return PerceptionResult(int(stamp_ns), **fields, timing_ms=timer.timing_ms)
 
+    def warm_up(self) -> None:
+        """
+        Run every graph once on a blank image of the model's own size.
+
+        The first run of a network allocates and tunes; no real frame should wait for it.
+
+        :raises BackendError: If the network fails, or Perception is closed.
+        """
+        blank = np.zeros((*self.manifest.default_size_hw, 3), np.uint8)
+        with self._one_frame:
+            with self._state:
+                self._check_open()
+            image = self._inference.encode(self._inference.prepare(blank))
+            for task in self.tasks:
+                self._inference.predict(task, image, image)
+
     def set_options(self, **changes: Any) -> None:
         """
         Change settings for the frames to come: min_depth, max_depth [m], min_confidence.

@@ -38,7 +38,7 @@ def random_model(tmp_path_factory):
 @pytest.mark.ros
 def test_demo_answers_every_pair_live_and_ends_its_node(random_model, tmp_path):
     command = [sys.executable, '-m', 'crossview_ros.cli.main', 'demo', '--frames', '4',
-               '--model', str(random_model), '--out', str(tmp_path)]
+               '--rate', '0.5', '--model', str(random_model), '--out', str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150,
                           env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert done.returncode == 0, done.stderr

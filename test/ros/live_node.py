@@ -69,17 +69,18 @@ class LiveNode:
     """The node as a process, its camera, and a collector of its outputs."""
 
     def __init__(self, parameters=None, engine=None, topics=DEPTH_OUTPUTS, camera=None,
-                 arguments=()):
+                 arguments=(), program=(str(SCRIPT),)):
         """
         Remember what to start.
 
         :param parameters: Name -> value for the command line.
         :param engine: Behaviour of the fake engine.
         :param camera: Options of StereoCamera.
+        :param program: What Python runs.
         """
         self.namespace = f'/live{next(NUMBERS)}'
         settings = {'diagnostic_updater.period': 0.05, **(parameters or {})}
-        command = [sys.executable, str(SCRIPT), '--ros-args', '-r', f'__ns:={self.namespace}']
+        command = [sys.executable, *program, '--ros-args', '-r', f'__ns:={self.namespace}']
         for name, value in settings.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             command += ['-p', f'{name}:={text}']
@@ -186,6 +187,14 @@ class LiveNode:
     def wait_for_count(self, task, key, count):
         """Wait until a counter has reached a number."""
         self.wait_for(task, lambda level, text, values: int(values.get(key, -1)) >= count)
+
+
+def until_logged(live, text):
+    """Wait until the node has written something."""
+    deadline_s = time.monotonic() + LIMIT_S
+    while text not in live.log:
+        assert time.monotonic() < deadline_s, live.log
+        time.sleep(0.005)
 
 
 def reading(status):

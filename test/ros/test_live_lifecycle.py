@@ -8,7 +8,7 @@ from crossview_ros.ros.node_parameters import PerceptionNodeParameters
 from crossview_ros.ros.session import NodeSession
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from live_node import LIMIT_S, LiveNode, NUMBERS
+from live_node import LIMIT_S, LiveNode, NUMBERS, until_logged
 import pytest
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.parameter import Parameter
@@ -62,14 +62,6 @@ def until_done(future):
         assert time.monotonic() < deadline_s, 'no answer from the service'
         time.sleep(0.005)
     return future.result()
-
-
-def until_logged(live, text):
-    """Wait until the node has written something."""
-    deadline_s = time.monotonic() + LIMIT_S
-    while text not in live.log:
-        assert time.monotonic() < deadline_s, live.log
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope='module')

@@ -89,6 +89,13 @@ def test_each_image_is_encoded_exactly_once(perception, matcher):
         3 * ['encode', 'encode', 'stereo', 'flow']
 
 
+def test_warm_up_runs_every_graph_and_leaves_no_frame_behind(perception, matcher):
+    perceive = perception()
+    perceive.warm_up()
+    assert matcher.graphs == ['encode', 'stereo', 'flow']
+    assert answer(perceive, stamp_ns=1).flow is None
+
+
 def test_one_camera_gives_flow_and_no_depth(perception, matcher):
     perceive, camera = perception(), make_rig(NATIVE_HW).left
     for stamp_ns in (1, 2):

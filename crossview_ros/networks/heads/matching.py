@@ -112,6 +112,8 @@ class MatchingHead(nn.Module):
         tokens = self.token_proj(tokens).transpose(1, 2).unflatten(2, (rows, cols))
         return F.pixel_shuffle(tokens, self.patch_ratio) + self.stem_proj(features.stem[-1])
 
+    @torch.autocast('cpu', enabled=False)    # the expectation needs fp32 scores
+    @torch.autocast('cuda', enabled=False)
     def _match(self, map1: Tensor, map2: Tensor) -> tuple[Tensor, Tensor]:
         """Return the offset (B, C, h, w) [1/8 px] and the peak probability (B, 1, h, w)."""
         rows, cols = map1.shape[-2:]
