@@ -89,8 +89,10 @@ class MultiTaskModel(nn.Module):
         """
         if name not in self.heads:
             raise CheckpointError(f"the model has no task '{name}'; it has {self.tasks}")
-        return TwoViewModel(self.encoder, self.decoder, self.heads[name],
-                            self.config.normalisation)
+        model = TwoViewModel(self.encoder, self.decoder, self.heads[name],
+                             self.config.normalisation)
+        model.training = self.training   # of the wrapper: the parts are shared, not switched
+        return model
 
     def encode(self, image: Tensor) -> EncoderFeatures:
         """Encode (B, 3, H, W) normalised images once, for every head."""

@@ -80,8 +80,9 @@ class Trainer:
         own = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.weights)
         self.model.eval()
+        # read before autocast begins: it knows no float64
+        batches = list(self.validation.validation_batches(self.config.batch_size))
         with self._autocast():
-            batches = self.validation.validation_batches(self.config.batch_size)
             metrics = self.task.validate(self.model, map(self._on_device, batches))
         self.model.load_state_dict(own)
         self.model.train()

@@ -72,7 +72,7 @@ class RecordBatches:
 
     def _read(self, indices) -> Batch:
         records = [self.dataset[i] for i in indices]
-        batch = {key: torch.stack([torch.as_tensor(record[key]) for record in records])
+        batch = {key: torch.from_numpy(np.stack([record[key] for record in records]))
                  for key in records[0]}
         return {key: value.float() / 255 if key in augmentation.VIEWS else
                 (value if value.dtype == torch.bool else value.float())

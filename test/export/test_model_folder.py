@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a training run to a model folder that the runtime opens."""
+from crossview_ros.cli.main import main
+from crossview_ros.config import load_yaml
+from crossview_ros.export.model_folder import sha256
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
+from crossview_ros.runtime.manifest import load_manifest
+from crossview_ros.runtime.perception import Perception
+import numpy as np
+import pytest
+
+RUN = """
+task: multi
+steps: 1
+batch_size: 1
+model: {preset: crossview_tiny}
+data: {num_records: 1, num_validation: 1, size_hw: [64, 96], crop_hw: [32, 64]}
+"""
+
+
+@pytest.fixture(scope='module')
+def run_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('training')
+    (folder / 'run.yaml').write_text(RUN)
+    assert main(['finetune', str(folder / 'run.yaml'), '--run-dir', str(folder / 'run'),
+                 '--cache-dir', str(folder / 'cache'), '--threads', '1']) == 0
+    return folder / 'run'
+
+
+def test_a_run_becomes_a_model_folder_that_answers(run_dir, tmp_path, capsys):
+    out = tmp_path / 'mine'
+    assert main(['export', str(run_dir), '--out', str(out), '--size', '64x96']) == 0
+    assert 'weights.safetensors' in capsys.readouterr().out
+    manifest = load_manifest(out)
+    assert (manifest.name, manifest.tasks) == ('mine', ['flow', 'stereo'])
+    assert manifest.files == {'weights.safetensors': sha256(out / 'weights.safetensors')}
+    provenance = load_yaml(out / 'manifest.yaml')['provenance']
+    assert provenance['steps'] == 1 and provenance['config']['task'] == 'multi'
+    camera = PinholeCamera(96, 64, 80.0, 80.0, 47.5, 31.5)
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    with Perception.open(out) as perception:
+        result = perception.process(image, image, StereoRig(camera, camera, 0.1), 1)
+    assert result.depth.shape == (64, 96)
+
+
+def test_size_has_to_be_two_numbers(run_dir, tmp_path, capsys):
+    assert main(['export', str(run_dir), '--out', str(tmp_path / 'x'), '--size', 'big']) == 1
+    assert "--size expects HxW, e.g. 240x320; got 'big'" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
+    assert main(['export', str(tmp_path), '--out', str(tmp_path / 'x')]) == 1
+    assert 'last.pt is missing' in capsys.readouterr().err
