@@ -13,11 +13,13 @@ import torch
 Batch = dict[str, torch.Tensor]
 
 
-def prepare_records(config: DataConfig, cache_dir: Path, progress=None) -> tuple[Path, Path]:
+def prepare_records(config: DataConfig, cache_dir: Path, progress=None,
+                    jobs: int = 1) -> tuple[Path, Path]:
     """
     Render the training and validation records that are not yet there.
 
     :param cache_dir: Shared by runs; one folder for each seed, size and split.
+    :param jobs: Processes that render.
     :return: Folders of the training and the validation records.
     """
     folders = []
@@ -25,7 +27,7 @@ def prepare_records(config: DataConfig, cache_dir: Path, progress=None) -> tuple
         rows, cols = config.size_hw
         folder = Path(cache_dir) / f'{split}_{rows}x{cols}_{config.seed}'
         write_shards(folder, count, config.size_hw, seed=config.seed, split=split,
-                     progress=progress)
+                     progress=progress, jobs=jobs)
         folders.append(folder)
     return tuple(folders)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put a run together: config, model, records, folder."""
 from collections.abc import Callable
+import os
 from pathlib import Path
 
 from crossview_ros.config import from_dict, load_config
@@ -38,7 +39,8 @@ def open_run(config_path: Path, overrides: list[str], run_dir: Path, cache_dir: 
     model = build_model(config, task.heads).to(pick_device(device))
     training, validation = (
         RecordBatches(records, config, model.config.normalisation)
-        for records in prepare_records(config.data, cache_dir, progress))
+        for records in prepare_records(config.data, cache_dir, progress,
+                                       threads or os.cpu_count() or 1))
     trainer = Trainer(config, model, task, training, validation, folder, report)
     if resume:
         report({'resumed_from': trainer.resume(), 'step': trainer.step})

@@ -13,7 +13,7 @@ def generator():
 
 
 def ramp_batch():
-    """Views whose red is u and green is v: a pixel's colour tells where it came from."""
+    """Make views whose red is u and green is v: a pixel's colour tells where it came from."""
     u = torch.arange(COLS).float().expand(ROWS, COLS) / COLS
     v = torch.arange(ROWS).float()[:, None].expand(ROWS, COLS) / ROWS
     left = torch.stack((u, v, torch.zeros_like(u)))[None].repeat(2, 1, 1, 1)

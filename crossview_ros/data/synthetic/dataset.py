@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rendered training records: two time steps of a stereo camera, with exact truth, in shards."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache, partial
 import json
+from multiprocessing import get_context
 import os
 from pathlib import Path
 
@@ -71,11 +75,12 @@ def _expose(images: dict[str, Tensor], generator: torch.Generator) -> dict[str, 
 
 def write_shards(folder: str | Path, count: int, size_hw: tuple[int, int], seed: int,
                  split: str = 'train', config: SceneConfig = SceneConfig(),
-                 progress: Callable[[int, int], None] | None = None) -> None:
+                 progress: Callable[[int, int], None] | None = None, jobs: int = 1) -> None:
     """
     Render records to a folder; what is already there is kept, so it may be stopped at any time.
 
     :param split: 'train' or 'holdout'; textures and scenes of the two never meet.
+    :param jobs: Processes, of one thread each; 1 renders in this process.
     :param progress: Called with (records done, records wanted).
     :raises DatasetError: If the folder holds records of another kind.
     """
@@ -89,20 +94,40 @@ def write_shards(folder: str | Path, count: int, size_hw: tuple[int, int], seed:
     elif json.loads(index.read_text(encoding='utf-8')) != header:
         raise DatasetError(f'{folder} holds records rendered with other settings; delete it or '
                            'choose another --cache-dir')
-    atlas = None
     num_shards = -(-count // SHARD)
-    for number in range(num_shards):
-        path = folder / f'{number:05d}.npz'
-        if not path.exists():
-            atlas = atlas or make_atlas(ATLAS_SIZE, seed, split)
-            _write_shard(path, number, size_hw, seed + SEED_OF_SPLIT[split], config, atlas)
+    missing = [number for number in range(num_shards)
+               if not (folder / f'{number:05d}.npz').exists()]
+    work = partial(_write_shard, folder=folder, size_hw=size_hw, seed=seed, split=split,
+                   config=config)
+    with _mapping(min(jobs, len(missing))) as mapping:
+        for done, _ in enumerate(mapping(work, missing), num_shards - len(missing) + 1):
             if progress:
-                progress((number + 1) * SHARD, num_shards * SHARD)
+                progress(done * SHARD, num_shards * SHARD)
 
 
-def _write_shard(path: Path, number: int, size_hw: tuple[int, int], seed: int,
-                 config: SceneConfig, atlas: TextureAtlas) -> None:
-    generator = torch.Generator().manual_seed(seed * 100_003 + number)
+@contextmanager
+def _mapping(jobs: int) -> Iterator[Callable]:
+    """Give the built-in map, or one over several processes."""
+    if jobs < 2:
+        yield map
+        return
+    # spawn: a fork would copy the locks of torch's threads
+    with ProcessPoolExecutor(jobs, get_context('spawn'), torch.set_num_threads, (1,)) as pool:
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@lru_cache(maxsize=1)
+def _atlas(seed: int, split: str) -> TextureAtlas:
+    return make_atlas(ATLAS_SIZE, seed, split)
+
+
+def _write_shard(number: int, folder: Path, size_hw: tuple[int, int], seed: int, split: str,
+                 config: SceneConfig) -> None:
+    atlas = _atlas(seed, split)
+    generator = torch.Generator().manual_seed((seed + SEED_OF_SPLIT[split]) * 100_003 + number)
     with torch.inference_mode():
         parts = [render_records(4, size_hw, config, atlas, generator) for _ in range(SHARD // 4)]
     arrays = {}
@@ -110,6 +135,7 @@ def _write_shard(path: Path, number: int, size_hw: tuple[int, int], seed: int,
         field = torch.cat([part[name] for part in parts]).cpu().numpy()
         arrays[name] = np.rint(field * 255).astype(dtype) if dtype == np.uint8 \
             else field.astype(dtype)
+    path = folder / f'{number:05d}.npz'
     temporary = path.with_suffix('.tmp')
     with temporary.open('wb') as file:
         np.savez(file, **arrays)

@@ -122,3 +122,12 @@ def test_disparity_and_flow_cover_the_ranges_that_training_needs():
     assert low < 3 and 4 < middle < 16 and 30 < high < 70
     assert 4 < flow.nanmedian() < 11
     assert 20 < flow[flow.isfinite()].quantile(0.98) < 70
+
+
+def test_several_processes_render_the_same_records(tmp_path):
+    write_shards(tmp_path / 'one', 2 * SHARD, (16, 24), seed=3)
+    write_shards(tmp_path / 'two', 2 * SHARD, (16, 24), seed=3, jobs=2)
+    one, two = ShardDataset(tmp_path / 'one'), ShardDataset(tmp_path / 'two')
+    for index in (0, SHARD, 2 * SHARD - 1):
+        for name, field in one[index].items():
+            np.testing.assert_array_equal(field, two[index][name])
