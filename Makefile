@@ -6,7 +6,15 @@ VENV ?= .venv
 OUT ?= out/demo
 LINTED = crossview_ros launch test .ci setup.py
 
-.PHONY: install demo test lint
+# one leg of training on a CUDA device; the next call goes on where it stopped
+MINUTES ?= 8
+START ?= models/crossview_tiny
+GPU_PYTHON ?= python3
+GPU_CONFIG ?= config/train/crossview_tiny_gpu.yaml
+GPU_RUN ?= runs/gpu
+GPU_OUT ?= out/gpu
+
+.PHONY: install demo test lint gpu-leg
 
 install:
 	@$(PYTHON) .ci/install.py --venv $(VENV)
@@ -20,3 +28,10 @@ test: install
 lint: install
 	$(VENV)/bin/ament_flake8 $(LINTED)
 	$(VENV)/bin/ament_pep257 $(LINTED)
+
+gpu-leg:
+	$(GPU_PYTHON) -m crossview_ros.cli.main finetune $(GPU_CONFIG) --run-dir $(GPU_RUN) \
+	    --device cuda --stop-after $(MINUTES) --set model.start_from=$(START) \
+	    $(if $(wildcard $(GPU_RUN)/last.pt),--resume)
+	$(GPU_PYTHON) -m crossview_ros.cli.main export $(GPU_RUN) --out $(GPU_OUT)/crossview_tiny \
+	    --command 'make gpu-leg MINUTES=$(MINUTES) START=$(START)'

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verb finetune: train heads and encoder on a task named by a YAML file."""
 import argparse
+from math import isfinite
 from pathlib import Path
 import sys
+
+from crossview_ros.cli.console import positive_number
 
 HELP = 'train a task (stereo, flow, multi) as a YAML file says'
 
@@ -18,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='rendered records, shared by runs (default: cache/records)')
     parser.add_argument('--resume', action='store_true',
                         help="go on from the run folder's newest checkpoint")
+    parser.add_argument('--stop-after', type=positive_number, default=float('inf'),
+                        metavar='MIN', help='end after so many minutes, to be resumed [min]')
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'))
     parser.add_argument('--threads', type=int, default=0,
                         help='CPU threads of the network (default: all)')
@@ -34,15 +39,16 @@ def run(args: argparse.Namespace) -> int:
     bar = tqdm(total=trainer.config.steps, initial=trainer.step, unit='step', file=sys.stderr)
     trainer.report = lambda record: _report(record, bar)
     try:
-        trainer.fit()
+        trainer.fit(60 * args.stop_after)
     except KeyboardInterrupt:
         trainer.save()
         bar.close()
         print(f'stopped at step {trainer.step}; go on with --resume', file=sys.stderr)
         return 130
     bar.close()
-    print(f'run       {run_dir}\nsteps     {trainer.step}\n'
-          f'best      {trainer.best_score:.3f} (weighted end-point error, px)')
+    print(f'run       {run_dir}\nsteps     {trainer.step}')
+    if isfinite(trainer.best_score):
+        print(f'best      {trainer.best_score:.3f} (weighted end-point error, px)')
     return 0
 
 

@@ -25,6 +25,7 @@ def crop_and_scale(batch: Batch, crop_hw: tuple[int, int], scale_range: tuple[fl
     that object borders stay sharp, and multiplied by the factor.
 
     :param batch: Float images (B, 3, H, W) in [0, 1], float fields, bool masks.
+    :param generator: Of the CPU, wherever the batch lies.
     """
     rows, cols = batch['left'].shape[-2:]
     low, high = scale_range
@@ -66,18 +67,28 @@ def photometric(batch: Batch, strength: float, generator: torch.Generator) -> Ba
     out = dict(batch)
     for name in views:
         own = _draw(count, generator)
-        draws = {key: strength * (shared[key] + 0.25 * own[key]) for key in shared}
         image = batch[name]
+        draws = {key: strength * (shared[key] + 0.25 * own[key]).to(image.device)
+                 for key in shared}
         image = image.clamp(min=1e-4) ** torch.exp(0.35 * draws['gamma'])
         image = image * torch.exp(0.25 * draws['gain'] + 0.12 * draws['colour'])
         mean = image.mean((1, 2, 3), keepdim=True)
         image = mean + (image - mean) * torch.exp(0.25 * draws['contrast'])
         grey = image.mean(1, keepdim=True)
         image = grey + (image - grey) * (1 - draws['fade'].abs().clamp(max=1))
-        sigma = 0.02 * strength * own['noise'].abs()
-        noise = torch.randn(image.shape, generator=generator)
+        sigma = 0.02 * strength * own['noise'].abs().to(image.device)
+        noise = _noise_like(image, generator)
         out[name] = (image + sigma * noise).clamp(0, 1)
     return out
+
+
+def _noise_like(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw noise where the image lies, seeded by the generator of the CPU."""
+    if image.device.type == 'cpu':
+        return torch.randn(image.shape, generator=generator)
+    seed = int(torch.randint(2 ** 62, (), generator=generator))
+    own = torch.Generator(image.device).manual_seed(seed)
+    return torch.randn(image.shape, generator=own, device=image.device)
 
 
 def _draw(count: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -57,10 +57,16 @@ class Trainer:
         self.best_score = state['best_score']
         return name
 
-    def fit(self) -> None:
-        """Train to the configured number of steps or minutes, whichever comes first."""
+    def fit(self, leg_s: float = math.inf) -> None:
+        """
+        Train to the configured number of steps or minutes, whichever comes first.
+
+        :param leg_s: Stop, with a checkpoint, after so many seconds of this call; the schedule
+            goes on where the next Trainer resumes.
+        """
         config = self.config
         self.model.train()
+        end_s = time.monotonic() + leg_s
         for batch, wait_s in self._prefetched():
             start_s = time.monotonic()
             lr = learning_rate(config.optimizer, self.step, self._progress())
@@ -71,8 +77,11 @@ class Trainer:
                 self._log(scalars, lr, wait_s, time.monotonic() - start_s + wait_s)
             if self.step % config.validate_every == 0 or self._done():
                 self.validate()
-            if self.step % config.checkpoint_every == 0 or self._done():
+            leg_over = time.monotonic() > end_s
+            if self.step % config.checkpoint_every == 0 or self._done() or leg_over:
                 self.save()
+            if leg_over:
+                break
 
     def validate(self) -> dict[str, float]:
         """Measure the averaged weights on the held-out records."""

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training batches from rendered records; the step decides which, and how they are changed."""
+"""Training batches of rendered scenes; the step decides which, and how they are changed."""
 from collections.abc import Iterator
 from pathlib import Path
 
-from crossview_ros.data.synthetic.dataset import ShardDataset, write_shards
+from crossview_ros.data.synthetic.dataset import (
+    ATLAS_SIZE, render_records, ShardDataset, write_shards)
+from crossview_ros.data.synthetic.random_scene import SceneConfig
+from crossview_ros.data.synthetic.textures import make_atlas
 from crossview_ros.networks.downstream import Normalisation
 from crossview_ros.training import augmentation
 from crossview_ros.training.run_config import DataConfig, RunConfig
@@ -23,7 +26,8 @@ def prepare_records(config: DataConfig, cache_dir: Path, progress=None,
     :return: Folders of the training and the validation records.
     """
     folders = []
-    for split, count in (('train', config.num_records), ('holdout', config.num_validation)):
+    stored = 1 if config.online else config.num_records
+    for split, count in (('train', stored), ('holdout', config.num_validation)):
         rows, cols = config.size_hw
         folder = Path(cache_dir) / f'{split}_{rows}x{cols}_{config.seed}'
         write_shards(folder, count, config.size_hw, seed=config.seed, split=split,
@@ -47,11 +51,16 @@ class RecordBatches:
 
     def training_batch(self, step: int) -> Batch:
         """Return the augmented batch of an optimizer step."""
-        data, size = self.config.data, self.config.batch_size
+        size = self.config.batch_size
         first = step * size
         indices = [self._shuffled(i) for i in range(first, first + size)]
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
         batch = self._read(indices)
+        return self.augmented(batch, generator)
+
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Crop, scale, change colours, and normalise."""
+        data = self.config.data
         batch = augmentation.crop_and_scale(batch, data.crop_hw, data.scale_range, generator)
         batch = augmentation.photometric(batch, data.photometric, generator)
         batch = augmentation.erase(batch, ('right',), 0.3, generator)
@@ -84,3 +93,34 @@ class RecordBatches:
         norm = self.normalisation
         return {key: augmentation.normalise(value, norm.mean, norm.std)
                 if key in augmentation.VIEWS else value for key, value in batch.items()}
+
+
+class OnlineBatches:
+    """
+    Render every training batch anew, on the device that trains; no record is seen twice.
+
+    As with stored records, everything random is a function of (seed, step).
+    """
+
+    def __init__(self, stored: RecordBatches, device: torch.device):
+        """
+        Make the textures.
+
+        :param stored: Says how batches are augmented.
+        """
+        self._stored, self._device = stored, device
+        config = stored.config
+        self._atlas = make_atlas(ATLAS_SIZE, config.data.seed, 'train').to(device)
+
+    def training_batch(self, step: int) -> Batch:
+        """Return the augmented batch of an optimizer step."""
+        config = self._stored.config
+        seed = config.seed * 1_000_003 + step
+        generator = torch.Generator(self._device).manual_seed(seed)
+        with torch.no_grad():   # no inference mode: its tensors cannot enter a gradient
+            records = render_records(config.batch_size, config.data.size_hw, SceneConfig(),
+                                     self._atlas, generator)
+            batch = {name: records[name] for name in (*augmentation.VIEWS,
+                                                      *augmentation.FIELDS_PX,
+                                                      *augmentation.MASKS)}
+            return self._stored.augmented(batch, torch.Generator().manual_seed(seed))

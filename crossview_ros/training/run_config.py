@@ -18,6 +18,7 @@ class ModelChoice:
 class DataConfig:
     """Where training records come from and how they are augmented."""
 
+    online: bool = False              # render each batch on the training device, keep none
     num_records: int = 4000           # rendered once and kept; a record holds three images
     size_hw: tuple[int, int] = (192, 256)     # [px] of a rendered record
     crop_hw: tuple[int, int] = (160, 224)     # [px] shown to the network

@@ -10,7 +10,7 @@ from crossview_ros.networks.checkpoint import load_multi_task
 from crossview_ros.networks.downstream import ModelConfig, MultiTaskModel
 from crossview_ros.networks.presets import MODEL_PRESETS
 from crossview_ros.training.loop import Report, Trainer
-from crossview_ros.training.records import prepare_records, RecordBatches
+from crossview_ros.training.records import OnlineBatches, prepare_records, RecordBatches
 from crossview_ros.training.run_config import RunConfig
 from crossview_ros.training.run_state import RunFolder
 from crossview_ros.training.tasks import TASKS
@@ -41,6 +41,8 @@ def open_run(config_path: Path, overrides: list[str], run_dir: Path, cache_dir: 
         RecordBatches(records, config, model.config.normalisation)
         for records in prepare_records(config.data, cache_dir, progress,
                                        threads or os.cpu_count() or 1))
+    if config.data.online:
+        training = OnlineBatches(training, next(model.parameters()).device)
     trainer = Trainer(config, model, task, training, validation, folder, report)
     if resume:
         report({'resumed_from': trainer.resume(), 'step': trainer.step})

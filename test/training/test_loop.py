@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Promises of the one training loop."""
 import json
+import math
 
 from crossview_ros.errors import CheckpointError
+from crossview_ros.training.records import OnlineBatches
 import pytest
 import torch
 
@@ -36,6 +38,33 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(make_trainer, tmp_p
     assert losses(tmp_path / 'broken') == losses(tmp_path / 'whole')
     for name, value in whole.average.weights.items():
         assert torch.equal(resumed.average.weights[name], value), name
+
+
+def test_a_run_in_legs_is_the_same_run(make_trainer, tmp_path):
+    whole = make_trainer(tmp_path / 'whole', [])
+    whole.fit()
+    make_trainer(tmp_path / 'legs', []).fit(leg_s=0)
+    for step in range(1, 7):   # a leg that is over at once does one step
+        leg = make_trainer(tmp_path / 'legs', [])
+        leg.resume()
+        assert leg.step == step
+        leg.fit(leg_s=0)
+    assert losses(tmp_path / 'legs') == losses(tmp_path / 'whole')
+
+
+def test_batches_rendered_while_training_resume_the_same(make_trainer, tmp_path):
+    runs = []
+    for name, steps in (('whole', 3), ('broken', 1)):
+        trainer = make_trainer(tmp_path / name, [], steps=3, checkpoint_every=1)
+        trainer.training = OnlineBatches(trainer.training, torch.device('cpu'))
+        trainer.fit(leg_s=math.inf if steps == 3 else 0)
+        runs.append(trainer)
+    resumed = make_trainer(tmp_path / 'broken', [], steps=3, checkpoint_every=1)
+    resumed.training = runs[1].training
+    resumed.resume()
+    resumed.fit()
+    assert losses(tmp_path / 'broken') == losses(tmp_path / 'whole')
+    assert len(set(losses(tmp_path / 'whole').values())) == 3   # other scenes each step
 
 
 @pytest.mark.parametrize('task', ['stereo', 'flow', 'multi'])
