@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, required=True, help='folder to write, models/<name>')
     parser.add_argument('--size', default='240x320', metavar='HxW',
                         help='largest working size [px] (default: 240x320)')
-    parser.add_argument('--command', default='crossview finetune', metavar='TEXT',
+    parser.add_argument('--command', dest='trained_by', default='crossview finetune',
+                        metavar='TEXT',
                         help='command that trained it, for the provenance')
 
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if not (separator and rows.isdigit() and cols.isdigit()):
         raise ConfigError(f"--size expects HxW, e.g. 240x320; got '{args.size}'")
     config, architecture, weights, history = load_run(args.run)
-    provenance = {'command': args.command, 'steps': history['step'],
+    provenance = {'command': args.trained_by, 'steps': history['step'],
                   'minutes': round(history['elapsed_s'] / 60, 1),
                   'validation_weighted_epe_px': round(history['best_score'], 3),
                   'config': to_dict(config)}

@@ -24,6 +24,7 @@ def save_weights(path: str | Path, config: ModelConfig, weights: dict[str, torch
                for name, value in weights.items()}
     save_file(tensors, str(path),
               {'format': FORMAT, 'architecture': json.dumps(to_dict(config))})
+    Path(path).chmod(0o644)   # safetensors makes files that only their owner can read
 
 
 def load_multi_task(path: str | Path) -> MultiTaskModel:

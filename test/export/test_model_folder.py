@@ -29,12 +29,15 @@ def run_dir(tmp_path_factory):
 
 def test_a_run_becomes_a_model_folder_that_answers(run_dir, tmp_path, capsys):
     out = tmp_path / 'mine'
-    assert main(['export', str(run_dir), '--out', str(out), '--size', '64x96']) == 0
+    assert main(['export', str(run_dir), '--out', str(out), '--size', '64x96',
+                 '--command', 'make it']) == 0
     assert 'weights.safetensors' in capsys.readouterr().out
     manifest = load_manifest(out)
     assert (manifest.name, manifest.tasks) == ('mine', ['flow', 'stereo'])
     assert manifest.files == {'weights.safetensors': sha256(out / 'weights.safetensors')}
     provenance = load_yaml(out / 'manifest.yaml')['provenance']
+    assert provenance['command'] == 'make it'
+    assert (out / 'weights.safetensors').stat().st_mode & 0o777 == 0o644
     assert provenance['steps'] == 1 and provenance['config']['task'] == 'multi'
     camera = PinholeCamera(96, 64, 80.0, 80.0, 47.5, 31.5)
     image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
