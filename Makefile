@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= out/demo
-LINTED = crossview_ros launch test .ci setup.py
+LINTED = crossview_ros launch test .ci benchmarks setup.py
 
 # one leg of training on a CUDA device; the next call goes on where it stopped
 MINUTES ?= 8

@@ -99,6 +99,9 @@ setup(
     entry_points={'console_scripts': [
         f'crossview = {NAME}.cli.main:main',
         f'perception_node = {NAME}.ros.perception_node:main',
+        f'depth_node = {NAME}.ros.perception_node:depth_node',
+        f'flow_node = {NAME}.ros.perception_node:flow_node',
+        f'odometry_node = {NAME}.ros.perception_node:odometry_node',
     ]},
     zip_safe=False,
 )

@@ -2,11 +2,18 @@
 """
 Start perception_node with its topics, parameters, and on request RViz and a bag.
 
-All arguments with their defaults: ros2 launch crossview_ros perception.launch.py --show-args
+With a bag, what its /tf_static says about the place of the sensors goes to the node as parameters
+first, since TF may be missing or late. All arguments with their defaults: ros2 launch crossview_ros perception.launch.py --show-args
 """
+import os
+from pathlib import Path
+import tempfile
+
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, GroupAction
-from launch.conditions import IfCondition
+from launch.actions import (
+    DeclareLaunchArgument, ExecuteProcess, GroupAction, RegisterEventHandler)
+from launch.conditions import IfCondition, UnlessCondition
+from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node, PushRosNamespace, SetParameter
 from launch_ros.parameter_descriptions import ParameterValue
@@ -14,12 +21,17 @@ from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare('crossview_ros')
 
+# `crossview info` writes it; its name is that of this process.
+EXTRINSICS = str(Path(tempfile.gettempdir()) / f'crossview_extrinsics_{os.getpid()}.yaml')
+
 # Each argument remaps the topic beside it, so that a driver with names of its own needs no edit.
 TOPIC_ARGUMENTS = {
-    'left_image': ('left/image_rect', 'input: left image (sensor_msgs/Image)'),
-    'left_info': ('left/camera_info', 'input: calibration of the left camera'),
-    'right_image': ('right/image_rect', 'input: right image (sensor_msgs/Image)'),
-    'right_info': ('right/camera_info', 'input: calibration of the right camera'),
+    'left_image': ('left/image_rect', 'stereo input: left image (sensor_msgs/Image)'),
+    'left_info': ('left/camera_info', 'stereo input: calibration of the left camera'),
+    'right_image': ('right/image_rect', 'stereo input: right image (sensor_msgs/Image)'),
+    'right_info': ('right/camera_info', 'stereo input: calibration of the right camera'),
+    'image': ('image_rect', 'sequential input: image (sensor_msgs/Image)'),
+    'camera_info': ('camera_info', 'sequential input: calibration of the camera'),
     'points_in': ('points_in', 'input: LiDAR cloud (sensor_msgs/PointCloud2)'),
     'depth_topic': ('depth/image', 'output: depth image (32FC1, metres)'),
 }
@@ -27,20 +39,34 @@ TOPIC_ARGUMENTS = {
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start what they ask for."""
+    # EqualsSubstitution would be the plain way; Humble has none.
+    with_bag = PythonExpression(["'", LaunchConfiguration('bag'), "' != ''"])
+    read_extrinsics = ExecuteProcess(
+        cmd=['crossview', 'info', LaunchConfiguration('bag'), '--extrinsics', EXTRINSICS],
+        output='screen', condition=IfCondition(with_bag))
     return LaunchDescription([
         *_deployment_arguments(),
         *_node_arguments(),
         *[DeclareLaunchArgument(name, default_value=topic, description=description)
           for name, (topic, description) in TOPIC_ARGUMENTS.items()],
-        GroupAction([
-            PushRosNamespace(LaunchConfiguration('namespace')),
-            SetParameter('use_sim_time', ParameterValue(
-                LaunchConfiguration('use_sim_time'), value_type=bool)),
-            _perception_node(),
-            _rviz(),
-        ]),
-        _bag_player(),
+        GroupAction(_nodes([]), condition=UnlessCondition(with_bag)),
+        # the file may be missing: then the node starts without it
+        RegisterEventHandler(OnProcessExit(
+            target_action=read_extrinsics,
+            on_exit=[GroupAction(_nodes([EXTRINSICS])), _bag_player()])),
+        read_extrinsics,
     ])
+
+
+def _nodes(parameter_files: list[str]) -> list:
+    """Return what starts in the namespace; the files win over params_file."""
+    return [
+        PushRosNamespace(LaunchConfiguration('namespace')),
+        SetParameter('use_sim_time', ParameterValue(
+            LaunchConfiguration('use_sim_time'), value_type=bool)),
+        _perception_node(parameter_files),
+        _rviz(),
+    ]
 
 
 def _deployment_arguments() -> list[DeclareLaunchArgument]:
@@ -64,7 +90,8 @@ def _deployment_arguments() -> list[DeclareLaunchArgument]:
             description='also start RViz with the views of this package'),
         DeclareLaunchArgument(
             'bag', default_value='',
-            description='also play this bag with --clock; set use_sim_time:=true with it'),
+            description='also play this bag with --clock, and place the sensors as it says; set '
+                        'use_sim_time:=true with it'),
     ]
 
 
@@ -84,6 +111,9 @@ def _node_arguments() -> list[DeclareLaunchArgument]:
             'mode', default_value='stereo', choices=['stereo', 'sequential'],
             description='rectified stereo pair, or one moving camera'),
         DeclareLaunchArgument(
+            'image_transport', default_value='raw', choices=['raw', 'compressed'],
+            description='compressed: CompressedImage on <image topic>/compressed'),
+        DeclareLaunchArgument(
             'rectify', default_value='false', choices=['true', 'false'],
             description='false: the input is rectified; true: rectify it with its calibration'),
         DeclareLaunchArgument(
@@ -92,9 +122,9 @@ def _node_arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
-def _perception_node() -> Node:
+def _perception_node(parameter_files: list[str]) -> Node:
     text = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
-            for name in ('model', 'backend', 'device', 'mode')}
+            for name in ('model', 'backend', 'device', 'mode', 'image_transport')}
     switches = {name: ParameterValue(LaunchConfiguration(name), value_type=bool)
                 for name in ('rectify', 'publish_tf')}
     return Node(
@@ -102,7 +132,7 @@ def _perception_node() -> Node:
         executable='perception_node',
         name='perception_node',
         output='screen',
-        parameters=[LaunchConfiguration('params_file'), text, switches],
+        parameters=[LaunchConfiguration('params_file'), *parameter_files, text, switches],
         remappings=[(topic, LaunchConfiguration(name))
                     for name, (topic, _) in TOPIC_ARGUMENTS.items()],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
@@ -119,9 +149,5 @@ def _rviz() -> Node:
 
 
 def _bag_player() -> ExecuteProcess:
-    bag = LaunchConfiguration('bag')
-    # EqualsSubstitution would be the plain way; Humble has none.
-    wanted = PythonExpression(["'", bag, "' != ''"])
     return ExecuteProcess(
-        cmd=['ros2', 'bag', 'play', bag, '--clock'], output='screen',
-        condition=IfCondition(wanted))
+        cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), '--clock'], output='screen')

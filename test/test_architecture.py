@@ -58,7 +58,10 @@ LAYERS = {
                     ('numpy', 'torch'), lazy_third_party=('onnx', 'tensorrt', 'tensorrt_rtx')),
     'replay': Layer(('runtime', 'messages', 'metrics', 'geometry', 'data', 'errors'),
                     ('cv2', 'numpy'), lazy_third_party=('matplotlib', 'rosbags')),
-    'ros': Layer(('runtime', 'messages', 'geometry', 'config', 'errors', 'replay.bag'),
+    'evaluation': Layer(
+        ('runtime', 'metrics', 'geometry', 'data', 'messages', 'config', 'errors'),
+        ('cv2', 'numpy')),
+    'ros': Layer(('runtime', 'messages', 'metrics', 'geometry', 'config', 'errors', 'replay.bag'),
                  ('message_filters', 'numpy', 'rclpy', 'tf2_ros', '*_interfaces', '*_msgs',
                   'std_srvs'),
                  lazy_third_party=('ament_index_python', 'cv_bridge')),
@@ -222,7 +225,7 @@ def test_libraries_neither_print_nor_exit():
 def test_the_package_and_its_runtime_load_neither_torch_nor_ros():
     loaded = run_python(
         'import pkgutil, importlib, sys, crossview_ros\n'
-        'for name in ("runtime", "geometry", "messages", "metrics"):\n'
+        'for name in ("runtime", "geometry", "messages", "metrics", "evaluation"):\n'
         '    package = importlib.import_module(f"crossview_ros.{name}")\n'
         '    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):\n'
         '        importlib.import_module(module.name)\n'

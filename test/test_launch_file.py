@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LAUNCH_FILE = ROOT / 'launch' / 'perception.launch.py'
 INPUTS = {'left_image': 'left/image_rect', 'left_info': 'left/camera_info',
           'right_image': 'right/image_rect', 'right_info': 'right/camera_info',
-          'points_in': 'points_in'}
+          'image': 'image_rect', 'camera_info': 'camera_info', 'points_in': 'points_in'}
 REQUIRED = {'namespace', 'params_file', 'use_sim_time', 'log_level', 'backend', 'model', 'device',
-            'mode', 'rectify', 'depth_topic', 'publish_tf', 'rviz', 'bag', *INPUTS}
+            'mode', 'image_transport', 'rectify', 'depth_topic', 'publish_tf', 'rviz', 'bag',
+            *INPUTS}
 # Stands for an executable: writes down its arguments, and the files that they name.
 RECORDER = f"""#!{sys.executable}
 import json, pathlib, sys
@@ -28,13 +29,14 @@ pathlib.Path(__file__).with_suffix('.json').write_text(json.dumps([words, texts]
 
 @pytest.fixture
 def prefix(tmp_path, monkeypatch):
-    """Make an ament prefix and a PATH where perception_node and ros2 are recorders."""
+    """Make an ament prefix and a PATH where perception_node, ros2 and crossview are recorders."""
     pytest.importorskip('launch_ros', reason='launch_ros is not installed')
     files = {
         'share/ament_index/resource_index/packages/crossview_ros': '',
         'share/crossview_ros/config/nodes/perception.yaml': '/**: {ros__parameters: {}}\n',
         'lib/crossview_ros/perception_node': RECORDER,
         'bin/ros2': RECORDER,
+        'bin/crossview': RECORDER,
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -108,10 +110,12 @@ def test_the_node_starts_with_the_documented_defaults(prefix):
     assert remaps.pop('__ns', '/') == '/'
     assert remaps == {topic: topic for topic in [*INPUTS.values(), 'depth/image']}
     assert parameters == {'model': 'crossview_tiny', 'backend': 'auto', 'device': 'auto',
-                          'mode': 'stereo', 'rectify': False, 'publish_tf': True}
+                          'mode': 'stereo', 'image_transport': 'raw', 'rectify': False,
+                          'publish_tf': True}
     assert pairs_after(words, '-p') == {'use_sim_time': 'False'}
     assert words[words.index('--log-level') + 1] == 'info'
     assert not (prefix / 'bin' / 'ros2.json').exists()
+    assert not (prefix / 'bin' / 'crossview.json').exists()
 
 
 def test_arguments_reach_the_node_with_their_types(prefix):
@@ -142,6 +146,20 @@ def test_launch_arguments_win_over_the_params_file(prefix):
 def test_a_bag_is_played_with_a_clock(prefix):
     assert run_launch(bag='some/bag', use_sim_time='true') == 0
     assert recorded(prefix, 'bin/ros2')[0] == ['bag', 'play', 'some/bag', '--clock']
+    words = recorded(prefix, 'bin/crossview')[0]
+    assert words[:3] == ['info', 'some/bag', '--extrinsics']
+    # the recorder writes no extrinsics: the node starts without them
+    assert recorded(prefix, 'lib/crossview_ros/perception_node')[1]['model'] == 'crossview_tiny'
+
+
+def test_the_extrinsics_of_a_bag_reach_the_node(prefix):
+    writer = prefix / 'bin' / 'crossview'
+    writer.write_text(f"""#!{sys.executable}
+import pathlib, sys
+pathlib.Path(sys.argv[-1]).write_text('/**: {{ros__parameters: {{base_frame: body}}}}')
+""")
+    assert run_launch(bag='some/bag') == 0
+    assert recorded(prefix, 'lib/crossview_ros/perception_node')[1]['base_frame'] == 'body'
 
 
 def test_an_unknown_choice_is_refused_before_anything_starts(prefix):

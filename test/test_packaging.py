@@ -108,7 +108,8 @@ def test_every_folder_with_code_is_a_package(setup_arguments):
 
 def test_every_console_script_names_a_function(setup_arguments):
     scripts = setup_arguments['entry_points']['console_scripts']
-    assert {script.split(' = ')[0] for script in scripts} >= {'crossview', 'perception_node'}
+    assert {script.split(' = ')[0] for script in scripts} >= {
+        'crossview', 'perception_node', 'depth_node', 'flow_node', 'odometry_node'}
     for script in scripts:
         module, function = script.split(' = ')[1].split(':')
         tree = ast.parse((ROOT / Path(*module.split('.'))).with_suffix('.py').read_text())

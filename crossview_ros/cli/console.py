@@ -37,13 +37,16 @@ def print_result(data: Any, page: Path, as_json: bool) -> None:
         return
     rows = [(describe(name).label, *number_and_unit(name, data.figures[name]))
             for name in sorted(data.figures, key=position)]
-    rows.append(('Stereo pairs answered', f'{data.num_answered}/{len(data.frames)}', '-'))
+    rows.append((f'{data.subject.capitalize()} answered',
+                 f'{data.num_answered}/{len(data.frames)}', '-'))
+    rows += [(f'{output.task.capitalize()} answered', f'{output.answered}/{output.possible}', '-')
+             for output in data.outputs if output.task != 'stereo']
     times = percentiles(data.latencies_ms)
     rows += [(f'Latency {name}', f'{times[name]:.0f}', 'ms') for name in ('p50', 'p95') if times]
     if data.rate_hz:
         rows.append(('Rate', f'{data.rate_hz:.2f}', 'frames/s'))
     for label, number, unit in rows:
-        print(f'{label:<28}{number:>10}  {unit or "-"}')
+        print(f'{label:<32}{number:>10}  {unit or "-"}')
     for note in data.notes:
         print(f'note: {note}', file=sys.stderr)
     print(f'report: {page}')

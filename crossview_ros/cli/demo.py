@@ -17,11 +17,12 @@ from typing import Any
 from crossview_ros.cli.console import FrameBar, positive, positive_number, print_result
 
 HELP = 'render a sample stereo bag, play it through the live ROS 2 node, report'
-TITLE = 'A stereo bag becomes metric depth'
+TITLE = 'A stereo bag becomes depth, flow and odometry'
 NUM_MEASURED = 6             # frames that tell how fast this machine is
 SLOWEST_HZ, FASTEST_HZ = 2.0, 10.0
 LOAD = 0.5                  # share of the in-process rate: player, transport and report take too
 PLAY_LIMIT_S = 35.0
+NODE_TASKS = {'depth': 'stereo', 'flow': 'flow', 'odometry': 'odometry'}   # the node's words
 SAMPLE_NOTE = ('The sample is rendered, with textures that no training saw. Real cameras are '
                'harder: run crossview replay on a bag of your own.')
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from crossview_ros.replay.run import ReplayOptions
     # so that the node is ended also where a supervisor, e.g. timeout, ends us
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    options = ReplayOptions(model=args.model, tasks=['stereo'], outputs=False)
+    options = ReplayOptions(model=args.model, outputs=False)
     reason = _why_in_process(args.in_process)
     bag = _render(args)
     data = _live(bag, options, args) if reason is None else \
@@ -92,18 +93,21 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
     from crossview_ros.cli.live import run_live
     from crossview_ros.cli.live_report import evaluate_live
     from crossview_ros.replay.bag import Bag
-    from crossview_ros.replay.topics import find_stereo_topics
+    from crossview_ros.replay.extrinsics import extrinsic_parameters
+    from crossview_ros.replay.topics import find_input_topics
     with Bag(bag) as opened:
-        topics = find_stereo_topics(opened)
+        topics = find_input_topics(opened)
         recorded_hz = opened.topic(topics.left.image).rate_hz or FASTEST_HZ
-    measured_hz, facts = _measure(bag, options, args.out)
+        extrinsics = extrinsic_parameters(opened, topics)
+    measured_hz, tasks, facts = _measure(bag, options, args.out)
     rate_hz = args.rate or min(FASTEST_HZ, max(SLOWEST_HZ, LOAD * measured_hz))
     num_frames = min(args.frames, max(1, int(PLAY_LIMIT_S * rate_hz)))
     parameters = {name: getattr(options, name) for name in
                   ('model', 'backend', 'device', 'min_depth', 'max_depth', 'min_confidence')}
+    parameters.update({f'{name}.enabled': task in tasks for name, task in NODE_TASKS.items()})
     with FrameBar(f'live node, {rate_hz:.1f} Hz') as bar:
-        live = run_live(bag, topics, parameters, args.out, rate_hz / recorded_hz, num_frames,
-                        bar.update)
+        live = run_live(bag, topics, tasks, {**parameters, **extrinsics}, args.out,
+                        rate_hz / recorded_hz, num_frames, bar.update)
     notes = [SAMPLE_NOTE,
              f'In process this machine answers {measured_hz:.1f} pairs/s; the bag was played at '
              f'{live.rate_hz:.1f} Hz to leave room for player, transport and measurement.']
@@ -111,14 +115,16 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
                          notes=notes)
 
 
-def _measure(bag: Path, options: Any, out_dir: Path) -> tuple[float, dict]:
-    """Return the rate of a few frames in process [Hz], without the first, and what ran."""
+def _measure(bag: Path, options: Any, out_dir: Path) -> tuple[float, tuple[str, ...], dict]:
+    """Return the rate of a few frames in process [Hz], the tasks, and what ran."""
     import numpy as np
     from crossview_ros.replay.run import replay_bag
     from crossview_ros.runtime.perception import Perception
     few = replace(options, max_frames=NUM_MEASURED)
     with Perception.open(**options.perception_options()) as perception:
         data = replay_bag(bag, perception, few, out_dir, title='', command='')
+    (out_dir / 'trajectory.tum').unlink(missing_ok=True)   # of these few frames only
+    # the first frame allocates, and has no flow yet
     times_ms = data.latencies_ms[1:] if data.num_answered > 1 else data.latencies_ms
-    return 1000.0 / float(np.median(times_ms)), {
+    return 1000.0 / float(np.median(times_ms)), tuple(o.task for o in data.outputs), {
         'Model and backend': data.facts['Model and backend']}

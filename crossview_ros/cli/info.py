@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+import sys
 from typing import Any
 
 HELP = 'say what a bag or a model folder holds'
@@ -12,11 +13,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument('path', metavar='PATH',
                         help='bag folder, .mcap file, model folder, or name of a model')
+    parser.add_argument('--extrinsics', type=Path, metavar='YAML',
+                        help='write where camera and LiDAR sit, by the /tf_static of a bag, as a '
+                             'ROS parameter file')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the facts as tables, or as JSON."""
+    """Print the facts as tables, or as JSON; write the extrinsics where asked to."""
+    if args.extrinsics is not None:
+        written = write_extrinsics(Path(args.path), args.extrinsics)
     facts = model_info(args.path) if _is_model(args.path) else bag_info(Path(args.path))
     if args.json:
         print(json.dumps(facts))
@@ -24,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
         _print_bag(facts)
     else:
         _print_model(facts)
+    if args.extrinsics is not None:
+        print(f'{args.extrinsics}: {", ".join(written)}', file=sys.stderr)
     return 0
 
 
@@ -43,6 +51,28 @@ def bag_info(path: Path) -> dict[str, Any]:
         return {'kind': 'bag', 'path': str(path), 'storage': bag.storage,
                 'duration_s': bag.duration_s, 'messages': bag.message_count, 'topics': topics,
                 'cameras': cameras, 'stereo_pairs': pairs}
+
+
+def write_extrinsics(path: Path, file: Path) -> list[str]:
+    """
+    Write base_frame, extrinsics.base_camera and extrinsics.camera_lidar of a bag.
+
+    :param file: ROS parameter file, for `ros2 run ... --params-file` and the launch file.
+    :return: Names of the parameters that the bag knows.
+    :raises CrossviewError: If the bag cannot be read, has no camera or says nothing of these.
+    """
+    from crossview_ros.config import dump_yaml
+    from crossview_ros.errors import CalibrationError
+    from crossview_ros.replay.bag import Bag
+    from crossview_ros.replay.extrinsics import extrinsic_parameters
+    from crossview_ros.replay.topics import find_input_topics
+    with Bag(path) as bag:
+        parameters = extrinsic_parameters(bag, find_input_topics(bag))
+    if not parameters:
+        raise CalibrationError(f'{path}: /tf_static says neither where the camera sits on a base '
+                               'nor where a LiDAR sits; write extrinsics.base_camera by hand')
+    file.write_text(dump_yaml({'/**': {'ros__parameters': parameters}}), encoding='utf-8')
+    return list(parameters)
 
 
 def model_info(name_or_path: str) -> dict[str, Any]:
@@ -106,7 +136,7 @@ def _print_bag(facts: dict[str, Any]) -> None:
         found = pair['problem'] or f'baseline {pair["baseline_m"]:.4f} m'
         print(f'stereo    {pair["left"]} + {pair["right"]}: {pair["pairs"]} pairs, {found}')
     if not facts['stereo_pairs']:
-        print('stereo    no pair found (no CameraInfo has a baseline)')
+        print('stereo    no pair found (no CameraInfo has a baseline): one camera gives flow only')
 
 
 def _print_model(facts: dict[str, Any]) -> None:

@@ -14,16 +14,29 @@ from crossview_ros.errors import CrossviewError
 
 NODE = 'perception_node'
 DEPTH, CONFIDENCE, DISPARITY = 'depth/image', 'depth/confidence', 'disparity'
-OUTPUTS = {DEPTH: 'sensor_msgs/msg/Image', CONFIDENCE: 'sensor_msgs/msg/Image',
-           DISPARITY: 'stereo_msgs/msg/DisparityImage'}
+FLOW, FLOW_CONFIDENCE, FLOW_META = ('optical_flow/image', 'optical_flow/confidence',
+                                    'optical_flow/meta')
+ODOM = 'odom'
+# task -> topic -> type
+OUTPUTS = {
+    'stereo': {DEPTH: 'sensor_msgs/msg/Image', CONFIDENCE: 'sensor_msgs/msg/Image',
+               DISPARITY: 'stereo_msgs/msg/DisparityImage'},
+    'flow': {FLOW: 'sensor_msgs/msg/Image', FLOW_CONFIDENCE: 'sensor_msgs/msg/Image',
+             # carries the stamp of the image before, and is kept under it
+             FLOW_META: 'std_msgs/msg/Header'},
+    'odometry': {ODOM: 'nav_msgs/msg/Odometry'},
+}
+MAIN_OUTPUT = {'stereo': DEPTH, 'flow': FLOW, 'odometry': ODOM}
 START_LIMIT_S = 60.0      # loading torch and the model on a slow machine
 SILENCE_LIMIT_S = 10.0    # after the last pair, an answer must come within
 DIAGNOSTICS_LIMIT_S = 2.5
+ODOMETRY_LIMIT_S = 1.0    # it is published together with the depth
 # input of the node, relative to its namespace -> which topic of the pair feeds it
 INPUTS = {'left/image_rect': lambda topics: topics.left.image,
           'left/camera_info': lambda topics: topics.left.info,
           'right/image_rect': lambda topics: topics.right.image,
           'right/camera_info': lambda topics: topics.right.info}
+LIDAR_INPUT = 'points_in'
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class LiveRun:
     """What went into a node and what came out; times are of one steady clock [s]."""
 
     published_s: dict[int, float]          # stamp of a pair -> when its first message went out
+    tasks: tuple[str, ...]
     answers: dict[str, dict[int, Any]]     # output topic -> stamp -> Received
     repeated: int                          # answers with a stamp that had come before
     statuses: dict[str, dict[str, str]]    # diagnostics: name -> key -> value
@@ -40,12 +54,14 @@ class LiveRun:
     environment: dict[str, str]
 
 
-def run_live(bag_path: Path, topics: Any, parameters: dict[str, Any], out_dir: Path, speed: float,
-             max_frames: int, progress: Callable[[int, int], None]) -> LiveRun:
+def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: dict[str, Any],
+             out_dir: Path, speed: float, max_frames: int,
+             progress: Callable[[int, int], None]) -> LiveRun:
     """
     Start a node, play the stereo topics of a bag to it, collect, end the node.
 
-    :param topics: StereoTopics of the bag.
+    :param topics: InputTopics of the bag, a stereo pair.
+    :param tasks: What the model can do, of stereo, flow, odometry: what to wait for.
     :param parameters: ROS parameters of the node.
     :param out_dir: Folder for node.log and node_parameters.yaml.
     :param speed: Relative to the recording.
@@ -56,27 +72,15 @@ def run_live(bag_path: Path, topics: Any, parameters: dict[str, Any], out_dir: P
     environment = private_domain()
     os.environ.update(environment)   # of our own player and collector; read when they start
     from crossview_ros.ros.collector import OutputCollector
-    from crossview_ros.ros.player import BagPlayer
-    inputs = {choose(topics): f'/stereo/{name}' for name, choose in INPUTS.items()}
-    published_s: dict[int, float] = {}
-
-    def note(published: Any) -> None:
-        if published.stamp_ns not in published_s:
-            node.check()
-            published_s[published.stamp_ns] = published.monotonic_s
-            progress(len(published_s), max_frames)
-
+    outputs = {topic: kind for task in tasks for topic, kind in OUTPUTS[task].items()}
     with NodeProcess(_node_command(parameters, out_dir), out_dir / 'node.log',
                      environment) as node, \
-            OutputCollector(OUTPUTS, '/stereo') as collector:
+            OutputCollector(outputs, '/stereo') as collector:
         collector.wait_until_active(NODE, START_LIMIT_S, node.check)
-        with BagPlayer(bag_path, rate=speed, remap=inputs, topics=inputs, max_frames=max_frames,
-                       frame_topic=topics.left.image) as player:
-            if not player.wait_for_subscribers(inputs, SILENCE_LIMIT_S):
-                raise CrossviewError(f'{NODE} is active but does not listen to '
-                                     f'{", ".join(inputs.values())}; see {node.log}')
-            player.play(note)
-            _wait_for_answers(collector, len(published_s), node)
+        with _player(bag_path, topics, speed, max_frames) as player:
+            published_s = _play(player, topics, max_frames, node, progress)
+            # the player stays: what it has sent may still be on the way
+            _wait_for_answers(collector, tasks, len(published_s), node)
         if not collector.received(DEPTH):
             raise CrossviewError(f'{NODE} answered none of {len(published_s)} stereo pairs; its '
                                  f'last words ({node.log}): {node.last_words()}')
@@ -84,9 +88,36 @@ def run_live(bag_path: Path, topics: Any, parameters: dict[str, Any], out_dir: P
                                   DIAGNOSTICS_LIMIT_S)
         statuses = {name: collector.diagnostic_values(name) for name in collector.statuses()}
         exit_code = node.stop()
-        return LiveRun(published_s, {topic: collector.received(topic) for topic in OUTPUTS},
-                       collector.repeated(DEPTH), statuses, _rate(published_s), exit_code,
-                       node.ended_by, environment)
+        answers = {topic: collector.received(topic) for topic in outputs}
+        return LiveRun(published_s, tasks, answers, collector.repeated(DEPTH), statuses,
+                       _rate(published_s), exit_code, node.ended_by, environment)
+
+
+def _player(bag_path: Path, topics: Any, speed: float, max_frames: int) -> Any:
+    """Return a player of the pairs and the clouds of a bag."""
+    from crossview_ros.ros.player import BagPlayer
+    remap = {choose(topics): f'/stereo/{name}' for name, choose in INPUTS.items()}
+    if topics.cloud is not None:
+        remap[topics.cloud] = f'/stereo/{LIDAR_INPUT}'
+    return BagPlayer(bag_path, rate=speed, remap=remap, topics=remap, max_frames=max_frames,
+                     frame_topic=topics.left.image)
+
+
+def _play(player: Any, topics: Any, max_frames: int, node: NodeProcess,
+          progress: Callable[[int, int], None]) -> dict[int, float]:
+    """Publish to the end; return when the first message of each pair went out."""
+    if not player.wait_for_subscribers(topics.names, SILENCE_LIMIT_S):
+        raise CrossviewError(f'{NODE} is active but does not listen to '
+                             f'/stereo/{", /stereo/".join(INPUTS)}; see {node.log}')
+    published_s: dict[int, float] = {}
+
+    def note(published: Any) -> None:
+        if published.topic != topics.cloud and published.stamp_ns not in published_s:
+            node.check()
+            published_s[published.stamp_ns] = published.monotonic_s
+            progress(len(published_s), max_frames)
+    player.play(note)
+    return published_s
 
 
 def _node_command(parameters: dict[str, Any], out_dir: Path) -> list[str]:
@@ -97,17 +128,24 @@ def _node_command(parameters: dict[str, Any], out_dir: Path) -> list[str]:
             '-r', '__ns:=/stereo', '--params-file', str(file)]
 
 
-def _wait_for_answers(collector: Any, count: int, node: NodeProcess) -> None:
+def _wait_for_answers(collector: Any, tasks: tuple[str, ...], count: int,
+                      node: NodeProcess) -> None:
     """Wait until every pair is answered, or nothing has come for a while."""
-    come = {topic: -1 for topic in OUTPUTS}
+    expected = {topic: count for topic in OUTPUTS['stereo']}
+    if 'flow' in tasks:
+        expected.update({topic: count - 1 for topic in OUTPUTS['flow']})
+    come: dict[str, int] = {}
     deadline_s = time.monotonic() + SILENCE_LIMIT_S
-    while time.monotonic() < deadline_s and min(come.values()) < count:
+    while time.monotonic() < deadline_s and any(
+            come.get(topic, 0) < number for topic, number in expected.items()):
         node.check()
-        for topic in OUTPUTS:
-            collector.wait_for(topic, count, 0.2)
-        latest = {topic: len(collector.received(topic)) for topic in OUTPUTS}
+        for topic, number in expected.items():
+            collector.wait_for(topic, number, 0.2)
+        latest = {topic: len(collector.received(topic)) for topic in expected}
         if latest != come:
             come, deadline_s = latest, time.monotonic() + SILENCE_LIMIT_S
+    if 'odometry' in tasks:   # none comes for a pair whose motion is lost
+        collector.wait_for(ODOM, count - 1, ODOMETRY_LIMIT_S)
 
 
 def _has_counted(statuses: dict[str, Any], count: int) -> bool:

@@ -16,9 +16,11 @@ COMMANDS = {
     'demo': ('crossview_ros.cli.demo',
              'render a sample stereo bag, play it through the live ROS 2 node, report'),
     'replay': ('crossview_ros.cli.replay',
-               'run a stereo bag in process, every frame once, and report'),
+               'run a bag in process, every frame once, and report'),
     'play': ('crossview_ros.cli.play', 'publish a bag over ROS 2'),
     'info': ('crossview_ros.cli.info', 'say what a bag or a model folder holds'),
+    'evaluate': ('crossview_ros.cli.evaluate',
+                 'score models and baselines on stereo, flow or depth samples with truth'),
     'finetune': ('crossview_ros.cli.finetune', 'train a task (stereo, flow, multi) as a YAML '
                                                'file says'),
     'export': ('crossview_ros.cli.export', 'make a model folder from a training run'),

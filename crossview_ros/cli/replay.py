@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Run every stereo pair of a bag through Perception in process, and report.
+Run every frame of a bag through Perception in process, and report.
 
-Writes report.html, metrics.json, outputs.mcap and, where there is odometry, trajectory.tum.
+A frame is a stereo pair, found by the baseline in CameraInfo, or an image of one camera where the
+bag has no pair. Writes report.html, metrics.json, outputs.mcap and, where there is odometry,
+trajectory.tum.
 """
 import argparse
 from pathlib import Path
+import sys
 from typing import Any
 
 from crossview_ros.cli.console import FrameBar, positive, print_result
 
-HELP = 'run a stereo bag in process, every frame once, and report'
+HELP = 'run a bag in process, every frame once, and report'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, default=Path('out/replay'), metavar='DIR',
                         help='folder to write (default: out/replay)')
     parser.add_argument('--left', metavar='TOPIC', help='left images (default: found by the '
-                        'baseline in CameraInfo)')
+                        'baseline in CameraInfo); without --right one camera')
     parser.add_argument('--right', metavar='TOPIC', help='right images; goes with --left')
     parser.add_argument('--cloud', metavar='TOPIC',
                         help='LiDAR cloud (default: the only one of the bag)')
+    parser.add_argument('--rectify', action='store_true',
+                        help='the images are raw: rectify them with their CameraInfo')
     parser.add_argument('--max-frames', type=positive, metavar='N',
-                        help='stop after N stereo pairs (default: all)')
+                        help='stop after N frames (default: all)')
     parser.add_argument('--no-outputs', action='store_true', help='do not write outputs.mcap')
     parser.add_argument('--json', action='store_true',
                         help='print metrics.json on stdout instead of a table')
@@ -41,10 +46,12 @@ def run(args: argparse.Namespace) -> int:
     from crossview_ros.replay.bag import Bag
     from crossview_ros.replay.report import write_report
     from crossview_ros.replay.run import replay_bag
+    from crossview_ros.replay.topics import find_input_topics
     from crossview_ros.runtime.perception import Perception
     options = read_options(args)
-    with Bag(args.bag):
-        pass   # a wrong path is told before the model is loaded
+    with Bag(args.bag) as bag:   # a wrong bag is told before the model is loaded
+        topics = find_input_topics(bag, options.left, options.right, options.cloud)
+    print(f'replay of {topics.described}', file=sys.stderr)
     with Perception.open(**options.perception_options()) as perception, FrameBar('replay') as bar:
         data = replay_bag(args.bag, perception, options, args.out, progress=bar.update,
                           title=f'Replay of {args.bag.resolve().name}', command=args.command)
@@ -67,4 +74,6 @@ def read_options(args: argparse.Namespace) -> Any:
             values[name] = getattr(args, name)
     if args.no_outputs:
         values['outputs'] = False
+    if args.rectify:
+        values['rectify'] = True
     return from_dict(ReplayOptions, values, source=str(args.config or 'command line'))

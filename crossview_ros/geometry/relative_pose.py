@@ -8,6 +8,10 @@ from crossview_ros.geometry.se3 import exp_se3, invert, make_transform
 import cv2
 import numpy as np
 
+MAX_CONDITION = 1e12   # of the normal matrix: beyond it some motion is not seen at all
+CHI_MEDIAN = 1.1774    # median length of a standard normal error in two dimensions
+HUBER = 2.5            # whitened errors beyond so many scales count linearly
+
 
 class PoseStatus(str, Enum):
     """What became of an attempt to find the pose."""
@@ -22,13 +26,16 @@ class PoseStatus(str, Enum):
 class RelativePoseOptions:
     """Thresholds of the estimate."""
 
-    max_points: int = 2000            # correspondences used, spread over the image
+    max_points: int = 2000            # correspondences used, the surest of a regular grid
     min_points: int = 60
     min_inliers: int = 40
-    min_inlier_ratio: float = 0.25
-    threshold_px: float = 2.0         # RANSAC reprojection error at 640 columns, scaled by width
+    min_inlier_ratio: float = 0.2
+    threshold_px: float = 2.0         # reprojection error at 640 columns, scaled by the width
+    min_threshold_px: float = 1.0
     ransac_iterations: int = 200
-    refinements: int = 10
+    refinements: int = 10             # Gauss-Newton steps at most, twice
+    # errors of neighbouring pixels are alike up to this distance: so many fewer observations
+    correlation_px: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,115 +44,185 @@ class RelativePose:
 
     status: PoseStatus
     T_prev_cur: np.ndarray | None = None      # (4, 4): p_prev = T_prev_cur @ p_cur
-    covariance: np.ndarray | None = None      # (6, 6) x y z rx ry rz in the current frame
+    # (6, 6) x y z rx ry rz: T_true = T_prev_cur @ exp(xi), xi in the axes of the current camera
+    covariance: np.ndarray | None = None
     num_points: int = 0
     num_inliers: int = 0
 
 
+@dataclass(frozen=True)
+class _Points:
+    """Correspondences: points of the previous camera and where they went."""
+
+    xyz: np.ndarray           # (N, 3) [m] previous camera
+    uv: np.ndarray            # (N, 2) [px] current image
+    sigma_px: np.ndarray      # (N,) of uv, per axis
+    depth_sigma: np.ndarray   # (N,) of the depth, as a share of it
+    stride_px: int            # distance of neighbours in the grid
+
+    def only(self, mask: np.ndarray) -> '_Points':
+        """Keep some."""
+        return _Points(self.xyz[mask], self.uv[mask], self.sigma_px[mask],
+                       self.depth_sigma[mask], self.stride_px)
+
+
 def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeCamera,
                            sigma_px: np.ndarray | None = None,
+                           depth_sigma: np.ndarray | None = None,
                            options: RelativePoseOptions = RelativePoseOptions()) -> RelativePose:
     """
     Find how the camera moved between two images of a mostly rigid scene.
 
     :param flow: (H, W, 2) float32 [px], previous -> current on the previous grid; NaN unknown.
     :param depth: (H, W) float32 [m] of the previous image; not finite or <= 0 is unknown.
-    :param sigma_px: (H, W) expected flow error [px], to weight the points; None: all equal.
-    :return: Pose and covariance (from the normal equations, times the robust variance of the
-        residuals), or a status that says why there is none. Never a made-up pose.
+    :param sigma_px: (H, W) expected flow error per axis [px]; None: all 1 px.
+    :param depth_sigma: (H, W) expected depth error as a share of the depth; None: exact.
+    :return: Pose and covariance, or a status that says why there is none. Never a made-up pose.
+        The covariance is that of the normal equations times the robust variance of the
+        residuals, if that is more than expected, and the number of pixels that err together.
 
     Source: PnP with RANSAC as in OpenCV's solvePnPRansac; refinement by Gauss-Newton on the
     reprojection error with Huber weights (Hartley and Zisserman, appendix A6).
     """
-    uv, points, sigma = _correspondences(flow, depth, camera, sigma_px, options.max_points)
-    if len(uv) < options.min_points:
-        return RelativePose(PoseStatus.TOO_FEW_POINTS, num_points=len(uv))
-    threshold = max(1.0, options.threshold_px * camera.width / 640)
-    T_cur_prev, inliers = _ransac(points, uv, camera, threshold, options.ransac_iterations)
-    if T_cur_prev is None or len(inliers) < max(options.min_inliers,
-                                                options.min_inlier_ratio * len(uv)):
-        return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=len(uv),
-                            num_inliers=0 if inliers is None else len(inliers))
-    T_cur_prev, covariance = _refine(T_cur_prev, points[inliers], uv[inliers], sigma[inliers],
-                                     camera, options.refinements)
-    if covariance is None:
-        return RelativePose(PoseStatus.DEGENERATE, num_points=len(uv), num_inliers=len(inliers))
-    # left perturbation of T_cur_prev = right perturbation of its inverse, up to the sign
-    return RelativePose(PoseStatus.OK, invert(T_cur_prev), covariance, len(uv), len(inliers))
+    points = _correspondences(flow, depth, sigma_px, depth_sigma, camera, options.max_points)
+    num_points = len(points.uv)
+    if num_points < options.min_points:
+        return RelativePose(PoseStatus.TOO_FEW_POINTS, num_points=num_points)
+    threshold = max(options.min_threshold_px, options.threshold_px * camera.width / 640)
+    T_cur_prev, inliers = _ransac(points, camera, threshold, options.ransac_iterations)
+    covariance = None
+    for _ in range(2):   # the second time with the inliers of the better pose
+        num_inliers = int(inliers.sum())
+        if num_inliers < max(options.min_inliers, options.min_inlier_ratio * num_points):
+            return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=num_points,
+                                num_inliers=num_inliers)
+        T_cur_prev, covariance = _refine(T_cur_prev, points.only(inliers), camera,
+                                         options.refinements)
+        if covariance is None:
+            return RelativePose(PoseStatus.DEGENERATE, num_points=num_points,
+                                num_inliers=num_inliers)
+        inliers = _errors_px(T_cur_prev, points, camera) < 1.5 * threshold
+    covariance *= max(1.0, options.correlation_px / points.stride_px) ** 2
+    # T_cur_prev has the error exp(xi) on its left; its inverse has exp(-xi) on its right
+    return RelativePose(PoseStatus.OK, invert(T_cur_prev), covariance, num_points,
+                        int(inliers.sum()))
 
 
-def _correspondences(flow: np.ndarray, depth: np.ndarray, camera: PinholeCamera,
-                     sigma_px: np.ndarray | None, max_points: int):
-    """Return target pixels (N, 2), previous points (N, 3) [m] and sigma (N,), evenly spread."""
+def _correspondences(flow: np.ndarray, depth: np.ndarray, sigma_px: np.ndarray | None,
+                     depth_sigma: np.ndarray | None, camera: PinholeCamera,
+                     max_points: int) -> _Points:
+    """Take a regular grid of pixels, of these the known ones, of these the surest."""
     rows, cols = depth.shape
     stride = max(1, int(np.sqrt(rows * cols / (2 * max_points))))
     v, u = np.mgrid[stride // 2:rows:stride, stride // 2:cols:stride].reshape(2, -1)
     z = depth[v, u].astype(np.float64)
     target = np.stack((u, v), 1) + flow[v, u].astype(np.float64)
-    known = np.isfinite(z) & (z > 0) & np.isfinite(target).all(1)
-    known &= ((target >= 0) & (target <= (cols - 1, rows - 1))).all(1)
     sigma = np.ones(len(u)) if sigma_px is None else sigma_px[v, u].astype(np.float64)
-    known &= np.isfinite(sigma) & (sigma > 0)
+    share = np.zeros(len(u)) if depth_sigma is None else depth_sigma[v, u].astype(np.float64)
+    with np.errstate(invalid='ignore'):   # comparisons with NaN are false, as they should be
+        known = np.isfinite(z) & (z > 0) & (sigma > 0) & np.isfinite(sigma) \
+            & (share >= 0) & np.isfinite(share) \
+            & ((target >= 0) & (target <= (cols - 1, rows - 1))).all(1)
     keep = np.flatnonzero(known)
-    if len(keep) > max_points:   # the surest ones
-        keep = np.sort(keep[np.argsort(sigma[keep], kind='stable')[:max_points]])
+    if len(keep) > max_points:
+        doubt = sigma[keep] * (1 + share[keep])
+        keep = np.sort(keep[np.argsort(doubt, kind='stable')[:max_points]])
     x = (u[keep] - camera.cx) / camera.fx * z[keep]
     y = (v[keep] - camera.cy) / camera.fy * z[keep]
-    return target[keep], np.stack((x, y, z[keep]), 1), sigma[keep]
+    return _Points(np.stack((x, y, z[keep]), 1), target[keep], sigma[keep], share[keep], stride)
 
 
-def _ransac(points: np.ndarray, uv: np.ndarray, camera: PinholeCamera, threshold: float,
-            iterations: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _ransac(points: _Points, camera: PinholeCamera, threshold: float,
+            iterations: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a pose (4, 4) and its inliers (N,) bool; none where nothing is found."""
+    nothing = np.eye(4), np.zeros(len(points.uv), bool)
+    if np.ptp(points.uv, axis=0).max() < 2 or np.ptp(points.xyz, axis=0).max() == 0:
+        return nothing   # all in one place
     cv2.setRNGSeed(0)   # the same input gives the same pose
-    found, rotation, translation, inliers = cv2.solvePnPRansac(
-        points, uv, camera.matrix, None, iterationsCount=iterations,
-        reprojectionError=threshold, confidence=0.999, flags=cv2.SOLVEPNP_EPNP)
-    if not found or inliers is None:
-        return None, None
-    return make_transform(cv2.Rodrigues(rotation)[0], translation.ravel()), inliers.ravel()
+    try:
+        found, rotation, translation, inliers = cv2.solvePnPRansac(
+            points.xyz, points.uv, camera.matrix, None, iterationsCount=iterations,
+            reprojectionError=threshold, confidence=0.999, flags=cv2.SOLVEPNP_EPNP)
+    except cv2.error:   # a degenerate sample that OpenCV cannot take
+        return nothing
+    if not found or inliers is None or not (np.isfinite(rotation).all()
+                                            and np.isfinite(translation).all()):
+        return nothing
+    T_cur_prev = make_transform(cv2.Rodrigues(rotation)[0], translation.ravel())
+    return T_cur_prev, _errors_px(T_cur_prev, points, camera) < threshold
 
 
-def _refine(T_cur_prev: np.ndarray, points: np.ndarray, uv: np.ndarray, sigma: np.ndarray,
-            camera: PinholeCamera, iterations: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _errors_px(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera) -> np.ndarray:
+    """Return the distance (N,) between projection and target; infinite behind the camera."""
+    p = points.xyz @ T_cur_prev[:3, :3].T + T_cur_prev[:3, 3]
+    in_front = p[:, 2] > 1e-6
+    z = np.where(in_front, p[:, 2], 1.0)
+    uv = np.stack((camera.fx * p[:, 0] / z + camera.cx, camera.fy * p[:, 1] / z + camera.cy), 1)
+    return np.where(in_front, np.linalg.norm(uv - points.uv, axis=1), np.inf)
+
+
+def _refine(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera,
+            iterations: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the pose nearest to all points and its covariance; None where it is not fixed."""
     for _ in range(iterations):
-        residual, jacobian, weight, scale = _linearise(T_cur_prev, points, uv, sigma, camera)
-        normal = np.einsum('nij,n,nik->jk', jacobian, weight, jacobian)
-        gradient = np.einsum('nij,n,ni->j', jacobian, weight, residual)
-        if np.linalg.cond(normal) > 1e12:
+        normal, gradient, _ = _linearise(T_cur_prev, points, camera)
+        if np.linalg.cond(normal) > MAX_CONDITION:
             return T_cur_prev, None
         change = -np.linalg.solve(normal, gradient)
         T_cur_prev = exp_se3(change) @ T_cur_prev
         if np.abs(change).max() < 1e-9:
             break
-    _, jacobian, weight, scale = _linearise(T_cur_prev, points, uv, sigma, camera)
-    normal = np.einsum('nij,n,nik->jk', jacobian, weight, jacobian)
-    if np.linalg.cond(normal) > 1e12:
+    normal, _, variance = _linearise(T_cur_prev, points, camera)
+    if np.linalg.cond(normal) > MAX_CONDITION:
         return T_cur_prev, None
-    covariance = np.linalg.inv(normal) * scale ** 2
+    covariance = np.linalg.inv(normal) * variance
     return T_cur_prev, 0.5 * (covariance + covariance.T)
 
 
-def _linearise(T_cur_prev: np.ndarray, points: np.ndarray, uv: np.ndarray, sigma: np.ndarray,
-               camera: PinholeCamera):
+def _linearise(T_cur_prev: np.ndarray, points: _Points,
+               camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray, float]:
     """
-    Linearise the reprojection error about a pose, for a left perturbation.
+    Linearise the weighted reprojection error about a pose, for a left perturbation.
 
-    :return: Residual (N, 2) [px], Jacobian (N, 2, 6), weights (N,) = Huber / sigma^2, and the
-        robust scale of residual / sigma (1.4826 times the median absolute one, per axis).
+    Each depth is unknown, too: it is set to its most likely value for this pose, and eliminated
+    (Schur complement). With depths as measured, their noise would bias the translation.
+
+    :return: Normal matrix (6, 6), gradient (6,), and the robust variance of the whitened errors.
     """
-    p = points @ T_cur_prev[:3, :3].T + T_cur_prev[:3, 3]
-    x, y, z = p[:, 0], p[:, 1], np.maximum(p[:, 2], 1e-3)
-    residual = np.stack((camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy), 1) - uv
-    zero = np.zeros_like(z)
-    projection = np.stack((np.stack((camera.fx / z, zero, -camera.fx * x / z ** 2), 1),
-                           np.stack((zero, camera.fy / z, -camera.fy * y / z ** 2), 1)), 1)
+    t = T_cur_prev[:3, 3]
+    rotated = points.xyz @ T_cur_prev[:3, :3].T
+    variance, share = points.sigma_px ** 2, points.depth_sigma ** 2
+    residual, projection = _project(rotated + t, points.uv, camera)
+    along = -projection @ t                       # (N, 2) [px] by 1 of a share of the depth
+    change = -(along * residual).sum(1) * share / (variance + share * (along ** 2).sum(1))
+    p = rotated * (1 + change)[:, None] + t
+    residual, projection = _project(p, points.uv, camera)
+    along = -projection @ t
+    residual = residual - along * change[:, None]  # as at the measured depth, to first order
+    # (variance I + share along along^T)^-1, by Sherman and Morrison
+    pull = share / (variance + share * (along ** 2).sum(1))
+    information = (np.eye(2) - pull[:, None, None] * along[:, :, None] * along[:, None, :]) \
+        / variance[:, None, None]                  # (N, 2, 2)
     # d(exp(xi) p)/d(xi) = [I, -[p]x]
     skew = np.zeros((len(p), 3, 3))
     skew[:, 0, 1], skew[:, 0, 2], skew[:, 1, 2] = -p[:, 2], p[:, 1], -p[:, 0]
     skew -= skew.transpose(0, 2, 1)
-    jacobian = np.concatenate((projection, -projection @ skew), 2)
-    normalised = np.abs(residual) / sigma[:, None]
-    scale = max(1.4826 * float(np.median(normalised)), 1e-3)
-    length = np.linalg.norm(residual, axis=1) / sigma
-    huber = np.minimum(1.0, 1.345 * scale / np.maximum(length, 1e-12))
-    return residual, jacobian, huber / sigma ** 2, scale
+    jacobian = np.concatenate((projection, -projection @ skew), 2)       # (N, 2, 6)
+    weighted = information @ residual[:, :, None]                        # (N, 2, 1)
+    length = np.sqrt(np.maximum((residual * weighted[:, :, 0]).sum(1), 0.0))
+    scale = max(float(np.median(length)) / CHI_MEDIAN, 1e-3)
+    huber = np.minimum(1.0, HUBER * scale / np.maximum(length, 1e-12))[:, None, None]
+    normal = np.tensordot(jacobian, huber * (information @ jacobian), ((0, 1), (0, 1)))
+    gradient = np.tensordot(jacobian, huber * weighted, ((0, 1), (0, 1)))[:, 0]
+    return normal, gradient, scale ** 2
+
+
+def _project(p: np.ndarray, uv: np.ndarray,
+             camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
+    """Return the residual (N, 2) [px] of points in the camera, and d(uv)/dp (N, 2, 3)."""
+    x, y, z = p[:, 0], p[:, 1], np.maximum(p[:, 2], 1e-3)
+    residual = np.stack((camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy), 1) - uv
+    projection = np.zeros((len(p), 2, 3))
+    projection[:, 0, 0], projection[:, 0, 2] = camera.fx / z, -camera.fx * x / z ** 2
+    projection[:, 1, 1], projection[:, 1, 2] = camera.fy / z, -camera.fy * y / z ** 2
+    return residual, projection

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nav_msgs/Odometry and geometry_msgs/Pose to and from (4, 4) matrices."""
+"""nav_msgs/Odometry and geometry_msgs poses and transforms to and from (4, 4) matrices."""
+from collections.abc import Sequence
 from typing import Any
 
 from crossview_ros.errors import CalibrationError, MessageError
@@ -7,6 +8,8 @@ from crossview_ros.geometry.se3 import (
     make_transform, quat_xyzw_from_rotation, rotation_from_quat_xyzw)
 from crossview_ros.messages.header import set_header
 import numpy as np
+
+LOST_VARIANCE = 9999.0   # what consumers (rtabmap) read as lost
 
 
 def read_pose(pose: Any) -> np.ndarray:
@@ -55,16 +58,70 @@ def write_odometry(message: Any, T_odom_base: np.ndarray, covariance: np.ndarray
     message.pose.covariance = _covariance(covariance, 'pose')
     for vector, values in ((message.twist.twist.linear, twist[:3]),
                            (message.twist.twist.angular, twist[3:])):
-        vector.x, vector.y, vector.z = values.tolist()
+        _fill_vector(vector, values)
     message.twist.covariance = _covariance(twist_covariance, 'twist')
     return message
 
 
+def write_lost_odometry(message: Any, T_odom_base: np.ndarray | None, stamp_ns: int,
+                        odom_frame: str, base_frame: str) -> Any:
+    """
+    Fill an Odometry that says that the pose is not known.
+
+    :param message: A fresh nav_msgs/Odometry.
+    :param T_odom_base: (4, 4), the last pose; None: a quaternion of zeros, which is no rotation.
+    :return: The message, with all variances `LOST_VARIANCE` and no velocity.
+    """
+    set_header(message, stamp_ns, odom_frame)
+    message.child_frame_id = str(base_frame)
+    if T_odom_base is None:
+        message.pose.pose.orientation.w = 0.0   # 1 in a fresh message
+    else:
+        _fill_pose(message.pose.pose, np.asarray(T_odom_base, np.float64))
+    for part in (message.pose, message.twist):
+        part.covariance = (LOST_VARIANCE * np.eye(6)).reshape(36)
+    return message
+
+
+def write_transform(message: Any, T_parent_child: np.ndarray, stamp_ns: int, parent: str,
+                    child: str) -> Any:
+    """
+    Fill a transform.
+
+    :param message: A fresh geometry_msgs/TransformStamped.
+    :param T_parent_child: (4, 4), pose of the child frame in the parent frame.
+    :return: The message.
+    """
+    T = np.asarray(T_parent_child, np.float64)
+    set_header(message, stamp_ns, parent)
+    message.child_frame_id = str(child)
+    transform = message.transform
+    _fill_vector(transform.translation, T[:3, 3])
+    _fill_quaternion(transform.rotation, T[:3, :3])
+    return message
+
+
+def transform_from_pose(pose: Sequence[float]) -> np.ndarray:
+    """
+    Return the (4, 4) matrix of a pose x, y, z [m], qx, qy, qz, qw.
+
+    :raises CalibrationError: If the quaternion is zero.
+    """
+    return make_transform(rotation_from_quat_xyzw(np.array(pose[3:])), np.array(pose[:3]))
+
+
 def _fill_pose(pose: Any, T: np.ndarray) -> None:
-    pose.position.x, pose.position.y, pose.position.z = T[:3, 3].tolist()
-    orientation = pose.orientation
-    orientation.x, orientation.y, orientation.z, orientation.w = quat_xyzw_from_rotation(
-        T[:3, :3]).tolist()
+    _fill_vector(pose.position, T[:3, 3])
+    _fill_quaternion(pose.orientation, T[:3, :3])
+
+
+def _fill_vector(vector: Any, values: np.ndarray) -> None:
+    vector.x, vector.y, vector.z = values.tolist()
+
+
+def _fill_quaternion(quaternion: Any, rotation: np.ndarray) -> None:
+    quaternion.x, quaternion.y, quaternion.z, quaternion.w = quat_xyzw_from_rotation(
+        rotation).tolist()
 
 
 def _covariance(covariance: np.ndarray, name: str) -> np.ndarray:

@@ -45,18 +45,31 @@ def trajectory_metrics(poses: np.ndarray, truth: np.ndarray, alignment: Alignmen
     origin = truth[0] @ invert(poses[0]) @ poses
     aligned, scale = align_trajectory(poses, truth, alignment)
     absolute = invert(truth) @ aligned
-    relative = invert(_steps(truth, delta)) @ _steps(aligned, delta)
+    step_m, step_deg = step_errors(aligned, truth, delta)
     length = path_length(truth)
     gap = float(np.linalg.norm(origin[-1, :3, 3] - truth[-1, :3, 3]))
     return {
         'ape': Metric(_rms(np.linalg.norm(aligned[:, :3, 3] - truth[:, :3, 3], axis=1)), 'm'),
         'ape_angle': Metric(_rms(rotation_angle_deg(absolute)), 'deg'),
-        'rpe': Metric(_rms(np.linalg.norm(relative[:, :3, 3], axis=1)), 'm'),
-        'rpe_angle': Metric(_rms(rotation_angle_deg(relative)), 'deg'),
+        'rpe': Metric(_rms(step_m), 'm'),
+        'rpe_angle': Metric(_rms(step_deg), 'deg'),
         'drift': Metric(100 * gap / length if length > 0 else float('nan'), '%'),
         'length': Metric(length, 'm'),
         'scale': Metric(scale, '-'),
     }
+
+
+def step_errors(poses: np.ndarray, truth: np.ndarray,
+                delta: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return the error of each step from pose i to pose i + delta, whatever the alignment.
+
+    :param poses: (N, 4, 4), estimated.
+    :param truth: (N, 4, 4), same moments.
+    :return: (N - delta,) [m] and (N - delta,) [deg].
+    """
+    relative = invert(_steps(truth, delta)) @ _steps(poses, delta)
+    return np.linalg.norm(relative[:, :3, 3], axis=1), rotation_angle_deg(relative)
 
 
 def align_trajectory(poses: np.ndarray, truth: np.ndarray,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from crossview_ros.errors import CheckpointError
 from crossview_ros.networks.croco import CroCoConfig, CroCoDecoder, CroCoEncoder, EncoderFeatures
-from crossview_ros.networks.heads import HEADS, MatchingHeadConfig, Prediction
+from crossview_ros.networks.heads import build_head, DptHead, HeadConfig, Prediction
 import torch
 from torch import nn, Tensor
 
@@ -25,7 +25,7 @@ class ModelConfig:
     """Architecture of a deployed model: what its weights' shapes depend on, and nothing else."""
 
     backbone: CroCoConfig
-    heads: dict[str, MatchingHeadConfig]
+    heads: dict[str, HeadConfig]
     normalisation: Normalisation = field(default_factory=Normalisation)
 
     def __post_init__(self):
@@ -58,9 +58,39 @@ class TwoViewModel(nn.Module):
     def predict(self, features1: EncoderFeatures, features2: EncoderFeatures) -> Prediction:
         """Run decoder and head on encoded views."""
         tokens1, tokens2 = features1.tokens[-1], features2.tokens[-1]
+        if not self.head.both_directions:
+            decoded = self.decoder(tokens1, tokens2, features1.grid_hw)
+            return self.head(features1.tokens + decoded, features1.grid_hw)
         decoded = self.decoder(torch.cat((tokens1, tokens2)), torch.cat((tokens2, tokens1)),
                                features1.grid_hw)
         return self.head(*decoded[-1].chunk(2), features1, features2)
+
+
+class OneViewModel(nn.Module):
+    """Encoder and DPT head: one image in, one dense prediction out."""
+
+    def __init__(self, encoder: CroCoEncoder, head: DptHead, normalisation: Normalisation):
+        """
+        Put the parts together.
+
+        :param head: Made for encoder tokens only (``decoder=False``).
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.normalisation = normalisation
+
+    def forward(self, image: Tensor) -> Prediction:
+        """
+        Predict from one view.
+
+        :param image: (B, 3, H, W) float, normalised; H and W multiples of 32.
+        """
+        return self.predict(self.encoder(image))
+
+    def predict(self, features: EncoderFeatures) -> Prediction:
+        """Run the head on an encoded view."""
+        return self.head(features.tokens, features.grid_hw)
 
 
 class MultiTaskModel(nn.Module):
@@ -72,9 +102,7 @@ class MultiTaskModel(nn.Module):
         self.encoder = CroCoEncoder(config.backbone)
         self.decoder = CroCoDecoder(config.backbone)
         self.heads = nn.ModuleDict({
-            task: HEADS['matching'](head, config.backbone.dec_embed_dim,
-                                    config.backbone.patch_size, config.backbone.stem_dims)
-            for task, head in config.heads.items()})
+            task: build_head(head, config.backbone) for task, head in config.heads.items()})
 
     @property
     def tasks(self) -> list[str]:

@@ -3,12 +3,22 @@
 from crossview_ros.errors import CheckpointError
 from crossview_ros.networks.croco import CroCoConfig
 
+_DPT_PREFIXES = tuple(pair for i in range(4) for pair in (
+    (f'head.dpt.act_{i + 1}_postprocess.', f'head.reassemble.{i}.'),
+    (f'head.dpt.act_postprocess.{i}.', f'head.reassemble.{i}.'),      # alias of the line above
+    (f'head.dpt.scratch.layer{i + 1}_rn.', f'head.align.{i}.'),
+    (f'head.dpt.scratch.layer_rn.{i}.', f'head.align.{i}.'),          # alias
+    (f'head.dpt.scratch.refinenet{i + 1}.resConfUnit1.', f'head.fuse.{i}.residual1.'),
+    (f'head.dpt.scratch.refinenet{i + 1}.resConfUnit2.', f'head.fuse.{i}.residual2.'),
+    (f'head.dpt.scratch.refinenet{i + 1}.out_conv.', f'head.fuse.{i}.leave.')))
 PREFIXES = (   # official, ours; the first that fits decides
     ('enc_blocks.', 'encoder.blocks.'), ('enc_norm.', 'encoder.norm.'),
     ('enc_pos_embed', 'encoder.pos_embed'), ('patch_embed.', 'encoder.patch_embed.'),
     ('dec_blocks.', 'decoder.blocks.'), ('dec_norm.', 'decoder.norm.'),
     ('dec_pos_embed', 'decoder.pos_embed'), ('decoder_embed.', 'decoder.embed.'),
-    ('mask_token', 'decoder.mask_token'), ('prediction_head.', 'head.'))
+    ('mask_token', 'decoder.mask_token'), ('prediction_head.', 'head.'),
+    ('head.dpt.head.0.', 'head.enter.'), ('head.dpt.head.2.', 'head.body.'),
+    ('head.dpt.head.4.', 'head.leave.'), *_DPT_PREFIXES)
 ARGUMENTS = {
     'img_size': 'img_size', 'patch_size': 'patch_size', 'mask_ratio': 'mask_ratio',
     'enc_embed_dim': 'enc_embed_dim', 'enc_depth': 'enc_num_layers',
@@ -18,7 +28,11 @@ ARGUMENTS = {
 
 
 def from_official_key(key: str) -> str:
-    """Rename one state-dict key; keys of downstream heads (``head.``) keep their name."""
+    """
+    Rename one state-dict key.
+
+    Official files hold some tensors of the DPT head twice; both names become the same one.
+    """
     for official, ours in PREFIXES:
         if key.startswith(official):
             return ours + key[len(official):]

@@ -6,9 +6,9 @@ from pathlib import Path
 import platform
 from typing import Any
 
-from crossview_ros.geometry.camera import StereoRig
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.replay.bag import Bag
-from crossview_ros.replay.topics import StereoTopics
+from crossview_ros.replay.topics import InputTopics
 
 _PACKAGES = {
     'crossview_ros': ('crossview_ros',),
@@ -20,30 +20,43 @@ _PACKAGES = {
 }
 
 
-def input_facts(bag: Bag, topics: StereoTopics, rig: StereoRig) -> dict[str, str]:
+def input_facts(bag: Bag, topics: InputTopics, rig: StereoRig | PinholeCamera,
+                rectify: bool = False) -> dict[str, str]:
     """Describe the bag, the topics that were chosen and their calibration."""
-    camera = rig.left
-    facts = {
-        'bag': str(bag.path),
-        'duration': f'{bag.duration_s:.2f} s',
-        'left image': topics.left.image,
-        'right image': topics.right.image,
+    camera = rig.left if isinstance(rig, StereoRig) else rig
+    facts = {'bag': str(bag.path), 'duration': f'{bag.duration_s:.2f} s'}
+    if topics.right is None:
+        facts['images'] = f'{topics.left.image} (one camera)'
+    else:
+        facts['left image'] = topics.left.image
+        facts['right image'] = topics.right.image
+    facts.update({
         'cloud': topics.cloud or 'none',
         'image size': f'{camera.width} x {camera.height} px (w x h)',
         'focal length': f'{camera.fx:.2f} px',
-        'baseline': f'{rig.baseline:.4f} m',
-    }
-    if abs(rig.doffs) > 1e-3:
-        facts['principal points differ by'] = f'{rig.doffs:.2f} px'
+    })
+    if isinstance(rig, StereoRig):
+        facts['baseline'] = f'{rig.baseline:.4f} m'
+        if abs(rig.doffs) > 1e-3:
+            facts['principal points differ by'] = f'{rig.doffs:.2f} px'
+    if rectify:
+        facts['rectified'] = 'here, with the camera_info of the bag'
     return facts
 
 
-def input_notes(topics: StereoTopics) -> list[str]:
+def input_notes(topics: InputTopics, tasks: list[str], rectify: bool) -> list[str]:
     """Return what about the input limits the figures."""
-    if not (topics.left.distorted or topics.right.distorted):
-        return []
-    return [f'{topics.left.image} is not rectified: its camera_info has lens distortion. Depth '
-            'from images that are not rectified is wrong.']
+    notes = []
+    if topics.right is None:
+        flow = 'there is optical flow, but' if 'flow' in tasks else \
+            'the model has no optical flow, so nothing is left, and'
+        notes.append(f'{topics.left.image} is taken as one moving camera, without a right one: '
+                     f'{flow} neither depth nor odometry.')
+    if not rectify and any(camera.distorted for camera in topics.cameras):
+        result = 'Flow' if topics.right is None else 'Depth'
+        notes.append(f'{topics.left.image} is not rectified: its camera_info has lens distortion. '
+                     f'{result} from images that are not rectified is wrong; set rectify.')
+    return notes
 
 
 def model_facts(manifest: Any, backend: str, device: str, tasks: list[str]) -> dict[str, str]:

@@ -52,6 +52,50 @@ FIGURES = {
         'disparity, of 255 grey levels: low is good, but flat surfaces are low anyway'),
     'photo.unmoved': Figure(
         'Photometric error, unmoved', 'the same pixels with the right image not moved'),
+    'lidar.abs_rel': Figure(
+        'Depth against LiDAR', 'mean |depth - LiDAR| / LiDAR of the points that have a depth',
+        True),
+    'lidar.bias': Figure(
+        'Depth bias to LiDAR', 'median of depth - LiDAR of the points that have a depth'),
+    'lidar.coverage': Figure(
+        'LiDAR points with depth', 'share of the LiDAR points in view whose pixel has a depth',
+        True),
+    'flow.epe': Figure(
+        'Flow error', 'mean |flow - truth|, also of pixels that are hidden in the second image; a '
+        'missing pixel counts as 20 px'),
+    'flow.epe_visible': Figure(
+        'Flow error, visible', 'the same over the pixels that are seen in both images'),
+    'flow.epe_zero': Figure(
+        'Error of no motion', 'flow error if every pixel stayed where it is: what no skill at all '
+        'would give'),
+    'flow.fl_all': Figure(
+        'Flow outliers', 'Fl: share of true pixels off by more than 3 px and more than 5 %', True),
+    'flow.coverage': Figure(
+        'Flow coverage', 'share of the true pixels that have a flow', True),
+    'flow.valid_share': Figure('Pixels with flow', 'share of all pixels with a flow', True),
+    'flow.median': Figure('Median motion', 'median length of the flow'),
+    'flow.confidence': Figure(
+        'Mean flow confidence', 'stated probability that the flow is within 1 px, mean', True),
+    'flow.photo': Figure(
+        'Photometric flow error', 'mean difference of an image and the next one moved back by the '
+        'flow, of 255 grey levels: low is good, but flat surfaces are low anyway'),
+    'flow.photo_unmoved': Figure(
+        'Photometric flow error, unmoved', 'the same pixels with the next image not moved'),
+    'odometry.drift_percent': Figure(
+        'Odometry drift', 'distance of the last positions after the first poses are put on each '
+        'other, of the true path'),
+    'odometry.ape': Figure(
+        'Position error, fitted', 'rms distance of the positions after a rigid fit (APE)'),
+    'odometry.rpe': Figure(
+        'Step error', 'rms error of the motion from one pose to the next (RPE)'),
+    'odometry.rpe_angle': Figure(
+        'Step error, rotation', 'rms error of the rotation from one pose to the next (RPE)'),
+    'odometry.true_path': Figure('True path', 'length of the way that the camera went'),
+    'odometry.path': Figure('Estimated path', 'length of the way by odometry'),
+    'odometry.away': Figure(
+        'Farthest from the start', 'largest distance of a position by odometry to the first'),
+    'odometry.turn': Figure(
+        'Largest turn', 'largest angle of an orientation by odometry to the first'),
 }
 
 
@@ -79,5 +123,6 @@ def significant(value: float, digits: int = 3) -> str:
         return '-'
     if value == 0:
         return '0'
-    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    rounded = float(f'{value:.{digits - 1}e}')   # 9.996 has the decimals of 10.0
+    decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
     return f'{value:.{min(6, max(0, decimals))}f}'

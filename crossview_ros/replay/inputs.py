@@ -1,28 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn matched messages into the arrays and the calibration that Perception takes."""
+"""Turn messages of a bag into the arrays and the calibration that Perception takes."""
 from dataclasses import dataclass
 from typing import Any
 
 from crossview_ros.errors import CalibrationError, MessageError
-from crossview_ros.geometry.camera import StereoRig
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.geometry.se3 import transform_points
-from crossview_ros.messages.camera_info import read_stereo_rig
+from crossview_ros.messages.camera_info import read_camera, read_stereo_rig
 from crossview_ros.messages.image import read_compressed_image, read_image
 from crossview_ros.messages.point_cloud2 import read_points
-from crossview_ros.replay.pairing import StereoFrame
+from crossview_ros.replay.pairing import Frame
+from crossview_ros.replay.rectified import RectifiedImages
 from crossview_ros.replay.static_transforms import StaticTransforms
-from crossview_ros.replay.topics import StereoTopics
+from crossview_ros.replay.topics import CameraTopics, InputTopics
 import numpy as np
+
+MAX_CLOUD_AGE_NS = 100_000_000   # of the nearest cloud before or after the image
 
 
 @dataclass(frozen=True)
-class StereoInput:
-    """One stereo pair ready for Perception."""
+class FrameInput:
+    """One frame ready for Perception: a rectified pair, or the image of one camera."""
 
     left: np.ndarray             # (H, W, 3) uint8 RGB
-    right: np.ndarray            # (H, W, 3) uint8 RGB
-    rig: StereoRig
+    right: np.ndarray | None     # (H, W, 3) uint8 RGB
+    rig: StereoRig | PinholeCamera
     cloud: np.ndarray | None     # (N, 3) float32 [m], left optical frame
+
+    @property
+    def camera(self) -> PinholeCamera:
+        """Return the left camera."""
+        return self.rig.left if isinstance(self.rig, StereoRig) else self.rig
 
 
 class InputReader:
@@ -32,44 +40,64 @@ class InputReader:
     Not for use from two threads.
     """
 
-    def __init__(self, topics: StereoTopics, transforms: StaticTransforms) -> None:
-        """Remember where things are; ``transforms`` serve the baseline and the cloud."""
+    def __init__(self, topics: InputTopics, transforms: StaticTransforms,
+                 rectify: bool = False) -> None:
+        """
+        Remember where things are; ``transforms`` serve the baseline and the cloud.
+
+        :param rectify: The images are raw: rectify them with K, D, R and P of their CameraInfo.
+        """
         self.topics = topics
         self.transforms = transforms
         self.notes: list[str] = []
-        self._rig: StereoRig | None = None
+        self._rectified = RectifiedImages() if rectify else None
+        self._rig: StereoRig | PinholeCamera | None = None
         self._rig_key: tuple | None = None
 
-    def read(self, frame: StereoFrame) -> StereoInput:
+    def read(self, frame: Frame, cloud: Any = None) -> FrameInput:
         """
         Read images, calibration and cloud of a frame.
 
+        :param cloud: PointCloud2 that was taken with the frame, or None.
         :raises MessageError: If an image is broken or does not fit its CameraInfo.
         :raises CalibrationError: If the two CameraInfo do not make a stereo rig.
         """
         rig = self._read_rig(frame)
-        left = self._read_image(self.topics.left, frame.left)
-        right = self._read_image(self.topics.right, frame.right)
-        for name, image in ((self.topics.left.image, left), (self.topics.right.image, right)):
-            if image.shape[:2] != rig.left.size_hw:
-                raise MessageError(f'{name}: image is {image.shape[1]}x{image.shape[0]}, its '
-                                   f'camera_info says {rig.left.width}x{rig.left.height} px')
-        return StereoInput(left, right, rig, self._read_cloud(frame))
+        left = self._read_image(self.topics.left, frame.left, frame.left_info)
+        right = None if frame.right is None else \
+            self._read_image(self.topics.right, frame.right, frame.right_info)
+        return FrameInput(left, right, rig, self._read_cloud(frame, cloud))
 
-    def _read_image(self, camera: Any, message: Any) -> np.ndarray:
-        return read_compressed_image(message) if camera.compressed \
+    def _read_image(self, camera: CameraTopics, message: Any, info: Any) -> np.ndarray:
+        image = read_compressed_image(message, camera.image) if camera.compressed \
             else read_image(message, camera.image)
+        if image.shape[:2] != self._camera.size_hw:
+            raise MessageError(
+                f'{camera.image}: image is {image.shape[1]}x{image.shape[0]}, its camera_info '
+                f'says {self._camera.width}x{self._camera.height} px')
+        return image if self._rectified is None else self._rectified.of(camera.image, image, info)
 
-    def _read_rig(self, frame: StereoFrame) -> StereoRig:
-        key = tuple(value for info in (frame.left_info, frame.right_info)
-                    for value in (info.width, info.height, *info.p))
+    @property
+    def _camera(self) -> PinholeCamera:
+        return self._rig.left if isinstance(self._rig, StereoRig) else self._rig
+
+    def _read_rig(self, frame: Frame) -> StereoRig | PinholeCamera:
+        infos = [frame.left_info] if frame.right is None else [frame.left_info, frame.right_info]
+        key = tuple(value for info in infos for value in (info.width, info.height, *info.p))
         if self._rig is None or key != self._rig_key:
-            self._rig = read_stereo_rig(frame.left_info, frame.right_info,
-                                        baseline_fallback=self._baseline_of_tf(frame))
+            self._rig = self._make_rig(frame)
             self._rig_key = key
         return self._rig
 
-    def _baseline_of_tf(self, frame: StereoFrame) -> float | None:
+    def _make_rig(self, frame: Frame) -> StereoRig | PinholeCamera:
+        if frame.right is not None:
+            return read_stereo_rig(frame.left_info, frame.right_info,
+                                   baseline_fallback=self._baseline_of_tf(frame))
+        # a single camera is often calibrated without P
+        return read_camera(frame.left_info, rectified=frame.left_info.p[0] != 0,
+                           name=self.topics.left.info)
+
+    def _baseline_of_tf(self, frame: Frame) -> float | None:
         if frame.right_info.p[3] != 0:
             return None
         try:
@@ -80,12 +108,12 @@ class InputReader:
                    'taken from /tf_static.')
         return float(T_left_right[0, 3])
 
-    def _read_cloud(self, frame: StereoFrame) -> np.ndarray | None:
-        if frame.cloud is None:
+    def _read_cloud(self, frame: Frame, cloud: Any) -> np.ndarray | None:
+        if cloud is None:
             return None
         try:
-            T_left_cloud = self.transforms.lookup(_frame_id(frame.left), _frame_id(frame.cloud))
-            points = read_points(frame.cloud)
+            T_left_cloud = self.transforms.lookup(_frame_id(frame.left), _frame_id(cloud))
+            points = read_points(cloud)
         except (CalibrationError, MessageError) as error:
             self._note(f'The cloud is not used: {error}')
             return None

@@ -5,10 +5,13 @@ Write metrics.json, the report for machines.
 Keys: `schema` (1); `title`; `mode` ('live': a ROS 2 node, 'in_process'); `command`; `options`;
 `facts` (section -> name -> text: what ran); `notes` (what limits the figures);
 `metrics` (name -> {value, unit, label, meaning}; value null where undefined, names in figures.py,
-each the mean over frames); `frames` ({offered, answered, counts: name -> {value, meaning}});
+depth and flow each the mean over frames); `frames` ({subject, offered, answered, outputs: task ->
+{answered, possible}, counts: name -> {value, meaning}});
 `timing` ({rate_hz, latency_ms: {p50, p95, max}, stages_ms: stage -> {p50, p95}});
-`depth_by_range` and `confidence_reliability` (rows as in scores.py); `per_frame` (rows of index,
-stamp_ns, latency_ms or null, figures). Only `timing`, `per_frame[].latency_ms` and the versions in
+`depth_by_range` and `confidence_reliability` (rows as in scores.py); `trajectory` (rows of index,
+stamp_ns, lost, and the positions x y z [m] by odometry and in truth, in the frame of the truth
+where there is one; null where unknown); `per_frame` (rows of index, stamp_ns, latency_ms or null,
+figures). Only `timing`, `per_frame[].latency_ms` and the versions in
 `facts` differ between two replays of one bag.
 """
 import dataclasses
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from crossview_ros.replay.figures import describe
+from crossview_ros.replay.odometry_scores import Track
 from crossview_ros.replay.report_data import ReportData
 import numpy as np
 
@@ -31,15 +35,19 @@ def metrics_dict(data: ReportData) -> dict:
                for name, metric in data.figures.items()}
     counts = {count.name: {'value': count.value, 'meaning': count.meaning}
               for count in data.counts}
+    outputs = {output.task: {'answered': output.answered, 'possible': output.possible}
+               for output in data.outputs}
     return _plain({
         'schema': SCHEMA, 'title': data.title, 'mode': data.mode, 'command': data.command,
         'options': data.options, 'facts': data.facts, 'notes': data.notes, 'metrics': metrics,
-        'frames': {'offered': len(data.frames), 'answered': data.num_answered, 'counts': counts},
+        'frames': {'subject': data.subject, 'offered': len(data.frames),
+                   'answered': data.num_answered, 'outputs': outputs, 'counts': counts},
         'timing': {'rate_hz': data.rate_hz, 'latency_ms': percentiles(data.latencies_ms),
                    'stages_ms': {stage: percentiles(values)
                                  for stage, values in data.stages_ms.items()}},
         'depth_by_range': [dataclasses.asdict(row) for row in data.ranges],
         'confidence_reliability': [dataclasses.asdict(row) for row in data.reliability],
+        'trajectory': _trajectory(data.track),
         'per_frame': [dataclasses.asdict(frame) for frame in data.frames],
     })
 
@@ -58,6 +66,17 @@ def percentiles(values: Any) -> dict[str, float]:
         return {}
     p50, p95 = np.percentile(values, (50, 95))
     return {'p50': float(p50), 'p95': float(p95), 'max': float(values.max())}
+
+
+def _trajectory(track: Track) -> list[dict]:
+    T_world_odom = track.T_world_odom()
+    return [{'index': frame.index, 'stamp_ns': frame.stamp_ns, 'lost': frame.lost,
+             'odometry': _position(frame.estimate, T_world_odom),
+             'truth': _position(frame.truth, np.eye(4))} for frame in track.frames]
+
+
+def _position(pose: np.ndarray | None, T_target_source: np.ndarray) -> list[float] | None:
+    return None if pose is None else (T_target_source @ pose)[:3, 3].tolist()
 
 
 def _plain(value: Any) -> Any:

@@ -5,16 +5,22 @@ import shutil
 from types import SimpleNamespace
 from typing import Any
 
-from crossview_ros.geometry.camera import StereoRig
+from crossview_ros.geometry.base_motion import base_motion
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.geometry.se3 import quat_xyzw_from_rotation
 from crossview_ros.messages.camera_info import write_camera_info
 from crossview_ros.messages.disparity_image import write_disparity_image
+from crossview_ros.messages.header import set_header
 from crossview_ros.messages.image import write_image
+from crossview_ros.messages.odometry import write_odometry
 import numpy as np
 
 _IMAGE = 'sensor_msgs/msg/Image'
 _INFO = 'sensor_msgs/msg/CameraInfo'
 _DISPARITY = 'stereo_msgs/msg/DisparityImage'
+_HEADER = 'std_msgs/msg/Header'
+_ODOMETRY = 'nav_msgs/msg/Odometry'
+ODOM_FRAME = 'odom'
 
 
 class OutputBag:
@@ -24,13 +30,16 @@ class OutputBag:
     Use it as a context manager. The file appears complete at the end, or not at all.
     """
 
-    def __init__(self, path: Path, min_depth: float, max_depth: float) -> None:
+    def __init__(self, path: Path, min_depth: float, max_depth: float,
+                 base: tuple[str, np.ndarray] | None = None) -> None:
         """
         Remember where to write; depth limits [m] go into the disparity messages.
 
         :param path: The .mcap file; an older one is replaced.
+        :param base: Base frame and T_base_camera (4, 4); without it no odometry is written.
         """
         self.path = Path(path)
+        self._base = base
         self._limits = min_depth, max_depth
         self._folder = self.path.with_name(f'.{self.path.stem}_part') / self.path.stem
         self._connections: dict[str, Any] = {}
@@ -56,15 +65,17 @@ class OutputBag:
             self._writer.abort()
         shutil.rmtree(self._folder.parent)
 
-    def write(self, result: Any, rig: StereoRig, stamp_ns: int, frame_id: str) -> None:
+    def write(self, result: Any, rig: StereoRig | PinholeCamera, stamp_ns: int,
+              frame_id: str) -> None:
         """
         Write what a result holds; fields that are None are left out.
 
-        :param result: Perception's result: depth, disparity, confidence, flow arrays.
+        :param result: PerceptionResult.
         """
         if result.depth is not None:
+            camera = rig.left if isinstance(rig, StereoRig) else rig
             self._image('depth/image', result.depth, '32FC1', stamp_ns, frame_id)
-            info = write_camera_info(self._blank(_INFO), rig.left, stamp_ns, frame_id)
+            info = write_camera_info(self._blank(_INFO), camera, stamp_ns, frame_id)
             self._add('depth/camera_info', _INFO, info, stamp_ns)
         if result.confidence is not None:
             self._image('depth/confidence', result.confidence, '32FC1', stamp_ns, frame_id)
@@ -73,7 +84,27 @@ class OutputBag:
                                             *self._limits, stamp_ns, frame_id)
             self._add('disparity', _DISPARITY, message, stamp_ns)
         if getattr(result, 'flow', None) is not None:
-            self._image('optical_flow/image', result.flow, '32FC2', stamp_ns, frame_id)
+            self._write_flow(result, stamp_ns, frame_id)
+        if self._base is not None and getattr(result, 'T_prev_cur', None) is not None:
+            self._write_odometry(result, stamp_ns)
+
+    def _write_flow(self, result: Any, stamp_ns: int, frame_id: str) -> None:
+        self._image('optical_flow/image', result.flow, '32FC2', stamp_ns, frame_id)
+        if result.flow_confidence is not None:
+            self._image('optical_flow/confidence', result.flow_confidence, '32FC1', stamp_ns,
+                        frame_id)
+        meta = set_header(self._blank(_HEADER), result.previous_stamp_ns, frame_id)
+        self._add('optical_flow/meta', _HEADER, meta, stamp_ns)
+
+    def _write_odometry(self, result: Any, stamp_ns: int) -> None:
+        base_frame, T_base_camera = self._base
+        dt_s = (stamp_ns - result.previous_stamp_ns) * 1e-9
+        motion = base_motion(result.T_odom_camera, result.covariance, result.T_prev_cur,
+                             result.covariance_rel, dt_s, T_base_camera)
+        message = write_odometry(
+            self._blank(_ODOMETRY), motion.T_odom_base, motion.covariance, motion.twist,
+            motion.twist_covariance, stamp_ns, ODOM_FRAME, base_frame)
+        self._add('odom', _ODOMETRY, message, stamp_ns)
 
     def _image(self, topic: str, values: np.ndarray, encoding: str, stamp_ns: int,
                frame_id: str) -> None:

@@ -7,24 +7,23 @@ from typing import Any
 
 from crossview_ros.messages.header import stamp_ns
 from crossview_ros.replay.bag import Bag
-from crossview_ros.replay.topics import StereoTopics
+from crossview_ros.replay.topics import InputTopics
 
 RESTART_NS = 1_000_000_000   # a stamp so much earlier means that the recording began anew
 MAX_WAITING = 50   # images of one side; more means that the other side has stopped
 
 
 @dataclass(frozen=True)
-class StereoFrame:
-    """A matched pair of messages with the calibration that held then."""
+class Frame:
+    """A stereo pair of messages, or one image, with the calibration that held then."""
 
     index: int
     stamp_ns: int        # of the left image
     left: Any
-    right: Any
     left_info: Any
-    right_info: Any
-    cloud: Any = None    # the latest PointCloud2 before the pair, if any
-    restart: bool = False   # time jumped back by a second or more before this pair
+    right: Any = None        # None, as its CameraInfo, with one camera
+    right_info: Any = None
+    restart: bool = False   # time jumped back by a second or more before this frame
 
 
 @dataclass
@@ -114,29 +113,58 @@ class StereoPairer:
         self._rights = deque(kept)
 
 
-def stereo_frames(bag: Bag, topics: StereoTopics, pairer: StereoPairer) -> Iterator[StereoFrame]:
+class SingleCamera:
+    """Order the images of one camera as `StereoPairer` does those of two."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.counts = PairCounts()
+        self._last_ns: int | None = None
+
+    def add_left(self, stamp: int, message: Any) -> Iterator[tuple[int, Any, Any, bool]]:
+        """Take an image; yield (stamp, image, None, restart) unless it is out of order."""
+        self.counts.left += 1
+        restart = self._last_ns is not None and self._last_ns - stamp >= RESTART_NS
+        if not restart and self._last_ns is not None and stamp < self._last_ns:
+            self.counts.backward += 1
+            return
+        self._last_ns = stamp
+        self.counts.restarts += restart
+        self.counts.paired += 1
+        yield stamp, message, None, restart
+
+    def finish(self) -> Iterator[tuple[int, Any, Any, bool]]:
+        """Yield nothing: no image waits for another one."""
+        return iter(())
+
+
+def pairer_of(topics: InputTopics, slop_ns: int) -> StereoPairer | SingleCamera:
+    """Return what orders the images of these topics."""
+    return SingleCamera() if topics.right is None else StereoPairer(slop_ns)
+
+
+def frames_of(bag: Bag, topics: InputTopics,
+              pairer: StereoPairer | SingleCamera) -> Iterator[Frame]:
     """
-    Yield every matched pair of a bag in order.
+    Yield every matched pair, or every image of one camera, in order.
 
     :raises MessageError: If the bag is damaged.
     """
-    latest = {topics.left.info: topics.left.camera_info,
-              topics.right.info: topics.right.camera_info}
-    index = 0
-    for pair in _pairs(bag, topics, pairer, latest):
-        stamp, left, right, restart = pair
-        yield StereoFrame(index, stamp, left, right, latest[topics.left.info],
-                          latest[topics.right.info], latest.get(topics.cloud), restart)
-        index += 1
+    latest = {camera.info: camera.camera_info for camera in topics.cameras}
+    right_info = topics.right and topics.right.info
+    for index, (stamp, left, right, restart) in enumerate(
+            _ordered(bag, topics, pairer, latest)):
+        yield Frame(index, stamp, left, latest[topics.left.info], right, latest.get(right_info),
+                    restart)
 
 
-def _pairs(bag: Bag, topics: StereoTopics, pairer: StereoPairer,
-           latest: dict[str, Any]) -> Iterator[tuple[int, Any, Any, bool]]:
+def _ordered(bag: Bag, topics: InputTopics, pairer: StereoPairer | SingleCamera,
+             latest: dict[str, Any]) -> Iterator[tuple[int, Any, Any, bool]]:
     for topic, _, message in bag.messages(topics.names):
-        if topic == topics.left.image:
-            yield from pairer.add_left(stamp_ns(message), message)
-        elif topic == topics.right.image:
-            yield from pairer.add_right(stamp_ns(message), message)
-        else:
+        if topic in latest:
             latest[topic] = message
+        elif topic == topics.left.image:
+            yield from pairer.add_left(stamp_ns(message), message)
+        else:
+            yield from pairer.add_right(stamp_ns(message), message)
     yield from pairer.finish()

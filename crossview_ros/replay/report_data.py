@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from crossview_ros.metrics import Metric
+from crossview_ros.replay.lidar_scores import DepthDensity
+from crossview_ros.replay.odometry_scores import Track
 from crossview_ros.replay.scores import RangeRow, ReliabilityRow
 import numpy as np
 
@@ -12,7 +14,7 @@ IN_PROCESS = 'in_process'
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """One stereo pair: when it was taken, how long the answer took, how good it is."""
+    """One stereo pair or image: when it was taken, how long the answer took, how good it is."""
 
     index: int
     stamp_ns: int
@@ -34,6 +36,28 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class FlowPanel:
+    """Pictures of one flow field; arrays share (H, W), the grid of the image before."""
+
+    index: int       # of the frame that the flow leads to
+    stamp_ns: int
+    image: np.ndarray                      # (H, W, 3) uint8 RGB, the left image before
+    flow: np.ndarray                       # (H, W, 2) float32 [px], NaN invalid
+    truth: np.ndarray | None = None        # (H, W, 2) float32 [px], NaN unknown
+    confidence: np.ndarray | None = None   # (H, W) float32 in [0, 1]
+    figures: dict[str, Metric] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputCount:
+    """How many frames got an output of those that could."""
+
+    task: str       # 'stereo', 'flow' or 'odometry'
+    answered: int
+    possible: int   # flow and odometry: without the first frame, which has none before it
+
+
+@dataclass(frozen=True)
 class Count:
     """One row of the table of what came in, what went out and what was lost."""
 
@@ -52,7 +76,12 @@ class ReportData:
     command: str                   # what to type to get this report again
     figures: dict[str, Metric]     # accuracy, by name: scores.py
     frames: list[FrameRecord]
+    subject: str = 'stereo pairs'  # what a frame is, or 'images' with one camera
     panels: list[Panel] = field(default_factory=list)
+    flow_panels: list[FlowPanel] = field(default_factory=list)
+    track: Track = field(default_factory=Track)
+    density: DepthDensity | None = None    # depth against LiDAR
+    outputs: list[OutputCount] = field(default_factory=list)
     counts: list[Count] = field(default_factory=list)
     facts: dict[str, dict[str, str]] = field(default_factory=dict)   # section -> name -> text
     notes: list[str] = field(default_factory=list)   # what a reader must know to trust this
@@ -76,7 +105,13 @@ class ReportData:
     @property
     def has_truth(self) -> bool:
         """Tell whether any figure compares with the truth."""
-        return 'depth.abs_rel' in self.figures or 'disparity.epe' in self.figures
+        return any(name in self.figures for name in
+                   ('depth.abs_rel', 'disparity.epe', 'flow.epe', 'odometry.true_path'))
+
+    @property
+    def has_depth(self) -> bool:
+        """Tell whether depth was asked for."""
+        return not self.outputs or any(output.task == 'stereo' for output in self.outputs)
 
 
 def panel_indices(num_frames: int, num_panels: int = 5) -> set[int]:

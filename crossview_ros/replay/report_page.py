@@ -2,37 +2,58 @@
 """Put the page of a report together: summary, pictures, accuracy, time, losses, what ran."""
 from html import escape
 
-from crossview_ros.metrics import Metric
 from crossview_ros.replay import report_html as html
-from crossview_ros.replay.figures import describe, number_and_unit, position, significant
+from crossview_ros.replay import report_summary as summary
+from crossview_ros.replay.figures import describe, number_and_unit, position
 from crossview_ros.replay.metrics_file import percentiles
-from crossview_ros.replay.report_data import LIVE, Panel, ReportData
-from crossview_ros.replay.report_panels import panel_grid
+from crossview_ros.replay.report_data import LIVE, ReportData
+from crossview_ros.replay.report_flow import flow_section
+from crossview_ros.replay.report_panels import panel_section, Tiles
 from crossview_ros.replay.report_style import CSS
 
+LIDAR = 'Depth against LiDAR'
 _PLOT_TITLES = {
     'latency_histogram': 'Latency',
     'course': 'Course of the run',
     'error_by_range': 'Depth error by distance',
     'confidence_reliability': 'Is the confidence honest?',
+    'lidar_scatter': LIDAR,
+    'top_view': 'The way of the camera from above',
+    'error_growth': 'How the error grows',
+}
+# headline of a table of figures -> first words of their names
+_GROUPS = {
+    'Depth': ('depth', 'disparity', 'confidence', 'photo'),
+    LIDAR: ('lidar',),
+    'Optical flow': ('flow',),
+    'Odometry': ('odometry',),
+}
+_OUTPUT_MEANINGS = {
+    'stereo': 'stereo pairs that got a depth image',
+    'flow': 'steps from one frame to the next that got a flow',
+    'odometry': 'steps from one frame to the next that got a pose',
 }
 
 
-def build_page(data: ReportData, tiles: list[tuple[Panel, dict[str, bytes]]],
+def build_page(data: ReportData, tiles: Tiles, flow_tiles: Tiles,
                plots: dict[str, bytes]) -> str:
     """
     Return report.html.
 
     :param tiles: Per pictured frame, column name -> PNG.
-    :param plots: Diagram name -> PNG, from report_plots.
+    :param flow_tiles: The same of the flow.
+    :param plots: Diagram name -> PNG, from report_plots; 'flow_wheel' beside flow pictures.
     """
     body = [
-        _header(data), _cards(data), _notes(data),
-        panel_grid(data, tiles),
+        summary.header(data), summary.cards(data), summary.notes(data),
+        panel_section(data, tiles),
+        flow_section(data, flow_tiles, plots.get('flow_wheel', b'')),
+        html.section('Where it went', _path_hint(data),
+                     _plots(plots, 'top_view', 'error_growth')),
         html.section('How accurate' if data.has_truth else 'What the output is like',
                      _accuracy_hint(data), _accuracy(data, plots)),
         html.section('How fast', _speed_hint(data), _speed(data, plots)),
-        html.section('What came in, what went out', 'Every stereo pair is accounted for.',
+        html.section('What came in, what went out', 'Every frame is accounted for.',
                      _counts(data)),
         html.section('What ran', '', _facts(data)),
         '<footer>The same figures for machines: metrics.json beside this file; its keys are '
@@ -45,110 +66,47 @@ def build_page(data: ReportData, tiles: list[tuple[Panel, dict[str, bytes]]],
             + '\n</main></body></html>\n')
 
 
-def summary_sentence(data: ReportData) -> str:
-    """Say in plain words what the run shows, and what it cannot show."""
-    subject = 'A live ROS 2 node' if data.mode == LIVE else 'Perception, run in process,'
-    rate = f' at {significant(data.rate_hz, 2)} frames/s' if data.rate_hz else ''
-    parts = [f'{subject} answered {data.num_answered} of {len(data.frames)} stereo pairs{rate}.']
-    figures = data.figures
-    if 'depth.abs_rel' in figures:
-        parts.append(f'Its depth in metres is off by {_text(figures, "depth.abs_rel")} of the '
-                     f'true depth on average; {_text(figures, "depth.delta_1")} of the pixels are '
-                     f'within a factor of 1.25, and {_text(figures, "depth.coverage")} of the '
-                     'true pixels in range got a depth.')
-    elif not data.has_truth:
-        parts.append('The bag holds no true depth, so this report can show the depth but not say '
-                     'how wrong it is.')
-    return ' '.join(parts)
-
-
-def _text(figures: dict[str, Metric], name: str) -> str:
-    if name not in figures:
-        return '-'
-    number, unit = number_and_unit(name, figures[name])
-    return f'{number} {unit}'.strip()
-
-
-def _header(data: ReportData) -> str:
-    badge = 'live ROS 2 node' if data.mode == LIVE else 'in process, without ROS'
-    return (f'<header><span class="badge">{badge}</span><h1>{escape(data.title)}</h1>'
-            f'<p class="lead">{escape(summary_sentence(data))}</p></header>')
-
-
-def _cards(data: ReportData) -> str:
-    figures = data.figures
-    cards = [_figure_card(figures, 'depth.abs_rel', 'missing pixels count as 100 %'),
-             _figure_card(figures, 'depth.delta_1', 'of true pixels within a factor of 1.25'),
-             _figure_card(figures, 'depth.coverage', 'of true pixels in range got a depth'),
-             _figure_card(figures, 'disparity.epe', _constant_text(data)),
-             _figure_card(figures, 'disparity.bad_2', 'of true pixels off by more than 2 px')]
-    if not data.has_truth:
-        cards += [_figure_card(figures, 'depth.valid_share', 'of all pixels'),
-                  _figure_card(figures, 'depth.median', 'over the pixels with depth'),
-                  _figure_card(figures, 'photo.error', _unmoved_text(data))]
-    lost = len(data.frames) - data.num_answered
-    cards.append(html.card('Stereo pairs answered', f'{data.num_answered}/{len(data.frames)}', '',
-                           'none lost' if lost == 0 else f'{lost} without an answer'))
-    times = percentiles(data.latencies_ms)
-    if times:
-        what = 'image sent to depth received' if data.mode == LIVE else 'images in to depth out'
-        cards.append(html.card('Latency, median', f'{times["p50"]:.0f}', 'ms',
-                               f'p95 {times["p95"]:.0f} ms; {what}'))
-    if data.rate_hz:
-        cards.append(html.card('Rate', significant(data.rate_hz, 2), 'frames/s',
-                               'answered over the whole run'))
-    cards = [text for text in cards if text]
-    columns = 3 if len(cards) in (3, 5, 6) else 4
-    return f'<div class="cards" style="--columns:{columns}">{"".join(cards)}</div>'
-
-
-def _figure_card(figures: dict[str, Metric], name: str, more: str) -> str:
-    if name not in figures:
-        return ''
-    return html.card(describe(name).label, *number_and_unit(name, figures[name]), more)
-
-
-def _constant_text(data: ReportData) -> str:
-    constant = data.figures.get('disparity.epe_constant')
-    return '' if constant is None else \
-        f'the best constant would be off by {significant(constant.value)} px'
-
-
-def _unmoved_text(data: ReportData) -> str:
-    unmoved = data.figures.get('photo.unmoved')
-    return '' if unmoved is None else \
-        f'left against moved right image; unmoved {significant(unmoved.value)}'
-
-
-def _notes(data: ReportData) -> str:
-    if not data.notes:
-        return ''
-    items = ''.join(f'<li>{escape(note)}</li>' for note in data.notes)
-    return f'<div class="notes"><ul>{items}</ul></div>'
+def _path_hint(data: ReportData) -> str:
+    lost = data.track.num_lost
+    gaps = f' The motion of {lost} frames could not be found; what happened there is missing ' \
+           'from the path.' if lost else ''
+    frame = 'Seen from above in the frame of the first camera pose.'
+    if len(data.track.compared()[0]) < 2:
+        return f'{frame} The bag holds no true poses to compare with.{gaps}'
+    return f'{frame} Estimate and truth start at the same pose; nothing else is fitted.{gaps}'
 
 
 def _accuracy_hint(data: ReportData) -> str:
-    return 'Against the ground truth of the bag. Each figure is computed per frame and averaged ' \
-        'over the frames.' if data.has_truth else \
+    return 'Against the ground truth of the bag, as far as it goes. Depth and flow figures are ' \
+        'computed per frame and averaged over the frames.' if data.has_truth else \
         'Without ground truth these figures describe the output; they do not judge it.'
 
 
 def _accuracy(data: ReportData, plots: dict[str, bytes]) -> str:
-    names = sorted(data.figures, key=position)
-    rows = [(describe(name).label, *number_and_unit(name, data.figures[name]),
-             describe(name).meaning) for name in names]
-    if not rows:
+    tables = {}
+    for title, prefixes in _GROUPS.items():
+        names = sorted((name for name in data.figures if name.split('.')[0] in prefixes),
+                       key=position)
+        rows = [(describe(name).label, *number_and_unit(name, data.figures[name]),
+                 describe(name).meaning) for name in names]
+        if rows:
+            table = html.table(('figure', 'value', 'unit', 'meaning'), rows, numbers=(1,),
+                               meanings=(3,))
+            tables[title] = html.box(f'{title}: figures', table)
+    if not tables:
         return ''
-    figures = html.box('Figures', html.table(('figure', 'value', 'unit', 'meaning'), rows,
-                                             numbers=(1,), meanings=(3,)))
-    diagrams = ''.join(_plot(name, plots) for name in ('error_by_range', 'confidence_reliability'))
-    return f'<div class="plots">{diagrams}<div class="wide">{figures}</div></div>'
+    body = ''.join(_plot(name, plots) for name in ('error_by_range', 'confidence_reliability'))
+    if 'lidar_scatter' in plots:   # the table stands beside it
+        body += _plot('lidar_scatter', plots) + tables.pop(LIDAR)
+    wide = ''.join(f'<div class="wide">{table}</div>' for table in tables.values())
+    return f'<div class="plots">{body}{wide}</div>'
 
 
 def _speed_hint(data: ReportData) -> str:
-    return 'From the moment a stereo pair is published to the moment its depth image is ' \
+    result = 'depth' if data.has_depth else 'flow'
+    return f'From the moment a stereo pair is published to the moment its {result} image is ' \
         'received by another process, transport included.' if data.mode == LIVE else \
-        'From images in memory to depth in memory; reading the bag is not counted.'
+        f'From images in memory to {result} in memory; reading the bag is not counted.'
 
 
 def _speed(data: ReportData, plots: dict[str, bytes]) -> str:
@@ -165,6 +123,11 @@ def _speed(data: ReportData, plots: dict[str, bytes]) -> str:
     return f'<div class="plots">{body}</div>' if body else ''
 
 
+def _plots(plots: dict[str, bytes], *names: str) -> str:
+    body = ''.join(_plot(name, plots) for name in names)
+    return f'<div class="plots">{body}</div>' if body else ''
+
+
 def _plot(name: str, plots: dict[str, bytes]) -> str:
     if name not in plots:
         return ''
@@ -173,10 +136,14 @@ def _plot(name: str, plots: dict[str, bytes]) -> str:
 
 
 def _counts(data: ReportData) -> str:
-    if not data.counts:
+    rows = [(f'{summary.OUTPUT_NAMES[output.task]} answered',
+             f'{output.answered} of {output.possible}', _OUTPUT_MEANINGS[output.task])
+            for output in data.outputs]
+    losses = [output.answered < output.possible for output in data.outputs]
+    rows += [(count.name, str(count.value), count.meaning) for count in data.counts]
+    losses += [count.kind == 'loss' and count.value > 0 for count in data.counts]
+    if not rows:
         return ''
-    rows = [(count.name, str(count.value), count.meaning) for count in data.counts]
-    losses = [count.kind == 'loss' and count.value > 0 for count in data.counts]
     return f'<div class="box">' \
         f'{html.table(("", "count", "meaning"), rows, (1,), (2,), losses)}</div>'
 

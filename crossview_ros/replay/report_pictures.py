@@ -49,7 +49,7 @@ class DepthScale:
 
 def depth_tile(depth: np.ndarray, scale: DepthScale) -> np.ndarray:
     """Colour a depth map [m]: red is near, blue is far, grey is invalid."""
-    picture = _coloured('turbo_r', scale.position(depth))
+    picture = coloured('turbo_r', scale.position(depth))
     picture[np.isnan(depth)] = NO_DATA
     picture[np.isposinf(depth)] = TOO_FAR
     picture[np.isneginf(depth)] = TOO_NEAR
@@ -58,7 +58,7 @@ def depth_tile(depth: np.ndarray, scale: DepthScale) -> np.ndarray:
 
 def confidence_tile(confidence: np.ndarray) -> np.ndarray:
     """Colour a confidence map in [0, 1]: dark is doubtful, yellow is sure."""
-    return _coloured('viridis', confidence)
+    return coloured('viridis', confidence)
 
 
 def error_tile(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ def error_tile(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
     safe = known & found
     error = np.full(truth.shape, np.nan)
     error[safe] = np.abs(depth[safe] - truth[safe]) / truth[safe]
-    picture = _coloured('YlOrRd', error / MAX_ERROR)
+    picture = coloured('YlOrRd', error / MAX_ERROR)
     picture[known & ~found] = MISSED
     return picture
 
@@ -82,18 +82,18 @@ def depth_bar(scale: DepthScale) -> ColourBar:
             break
     inside = inside[::-(-len(inside) // 6) or 1]
     ticks = [(float(scale.position(np.array(value))), f'{value:g}') for value in inside]
-    return ColourBar(_stops('turbo_r'), ticks)
+    return ColourBar(colour_stops('turbo_r'), ticks)
 
 
 def confidence_bar() -> ColourBar:
     """Return the colour bar of `confidence_tile`."""
-    return ColourBar(_stops('viridis'), [(v, f'{v:g}') for v in (0.0, 0.5, 1.0)])
+    return ColourBar(colour_stops('viridis'), [(v, f'{v:g}') for v in (0.0, 0.5, 1.0)])
 
 
 def error_bar() -> ColourBar:
     """Return the colour bar of `error_tile`, in percent."""
     ticks = [(v / MAX_ERROR, f'{100 * v:.0f}') for v in (0.0, 0.1, 0.2, 0.3)]
-    return ColourBar(_stops('YlOrRd'), ticks)
+    return ColourBar(colour_stops('YlOrRd'), ticks)
 
 
 def shrink_image(image: np.ndarray) -> np.ndarray:
@@ -105,9 +105,9 @@ def shrink_image(image: np.ndarray) -> np.ndarray:
 
 
 def shrink_map(values: np.ndarray) -> np.ndarray:
-    """Take every n-th pixel of (H, W), the same grid as `shrink_image`: no mixing of depths."""
+    """Take every n-th pixel of (H, W, ...), the grid of `shrink_image`: no mixing of values."""
     factor = _factor(values)
-    rows, cols = (size // factor for size in values.shape)
+    rows, cols = (size // factor for size in values.shape[:2])
     return values[factor // 2::factor, factor // 2::factor][:rows, :cols]
 
 
@@ -119,11 +119,8 @@ def png_bytes(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _factor(array: np.ndarray) -> int:
-    return max(1, -(-array.shape[1] // MAX_TILE_WIDTH))
-
-
-def _coloured(name: str, values: np.ndarray) -> np.ndarray:
+def coloured(name: str, values: np.ndarray) -> np.ndarray:
+    """Colour values in [0, 1] with a colour map of matplotlib; what is not finite is grey."""
     from matplotlib import colormaps
     invalid = ~np.isfinite(values)
     picture = colormaps[name](np.where(invalid, 0.0, np.clip(values, 0.0, 1.0)), bytes=True)
@@ -132,7 +129,12 @@ def _coloured(name: str, values: np.ndarray) -> np.ndarray:
     return picture
 
 
-def _stops(name: str) -> list[str]:
+def colour_stops(name: str) -> list[str]:
+    """Return a colour map of matplotlib as CSS colours from 0 to 1."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
     return [to_hex(colour) for colour in colormaps[name](np.linspace(0.0, 1.0, _BAR_STOPS))]
+
+
+def _factor(array: np.ndarray) -> int:
+    return max(1, -(-array.shape[1] // MAX_TILE_WIDTH))

@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw the diagrams of a report: latency, course over the run, error by range, reliability."""
-import io
-from typing import Any
-
+from crossview_ros.replay.report_canvas import ACCENT, INK, LOSS, MUTED, new_figure, png, SECOND
 from crossview_ros.replay.report_data import ReportData
+from crossview_ros.replay.report_paths import error_growth, lidar_scatter, top_view
 import numpy as np
-
-INK, MUTED, GRID = '#1c2733', '#5d6b7a', '#e4e9ee'
-ACCENT, SECOND, LOSS = '#0f6f8f', '#d97706', '#c2311c'
-_DPI = 160
 
 
 def draw_plots(data: ReportData) -> dict[str, bytes]:
@@ -26,13 +21,19 @@ def draw_plots(data: ReportData) -> dict[str, bytes]:
         plots['error_by_range'] = error_by_range(data)
     if data.reliability:
         plots['confidence_reliability'] = confidence_reliability(data)
+    if data.density is not None:
+        plots['lidar_scatter'] = lidar_scatter(data.density)
+    if data.track.num_estimated > 1:
+        plots['top_view'] = top_view(data.track)
+    if len(data.track.compared()[0]) > 1:
+        plots['error_growth'] = error_growth(data.track)
     return plots
 
 
 def latency_histogram(data: ReportData) -> bytes:
     """Draw how many frames took how long, with the median and the 95th percentile."""
     latencies = data.latencies_ms
-    figure, axes = _figure(6.2, 3.0)
+    figure, axes = new_figure(6.2, 3.0)
     top = float(latencies.max())
     num_bins = int(np.clip(round(2.5 * np.sqrt(latencies.size)), 6, 40))
     axes.hist(latencies, bins=np.linspace(min(latencies.min() * 0.95, 0.9 * top), top * 1.02,
@@ -44,15 +45,19 @@ def latency_histogram(data: ReportData) -> bytes:
     axes.set_xlabel('latency [ms]')
     axes.set_ylabel('frames')
     axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, loc='upper right')
-    return _png(figure)
+    axes.set_ylim(top=1.3 * axes.get_ylim()[1])   # room for the legend
+    axes.legend(loc='upper right', ncols=2, edgecolor='none', facecolor='white', framealpha=1.0)
+    return png(figure)
 
 
 def course(data: ReportData) -> bytes:
-    """Draw latency, and depth error where the truth is known, over the frames of the run."""
-    has_error = any('depth.abs_rel' in frame.figures for frame in data.frames)
+    """Draw latency, and depth and flow error where the truth is known, over the frames."""
+    errors = [(name, label, factor) for name, label, factor in (
+        ('depth.abs_rel', 'depth error [%]', 100.0), ('flow.epe', 'flow error [px]', 1.0))
+        if any(name in frame.figures for frame in data.frames)]
     # beside the table of stages the diagram gets the whole width of the page
-    figure, rows = _figure(12.8 if data.stages_ms else 6.2, 3.0, rows=2 if has_error else 1)
+    figure, rows = new_figure(12.8 if data.stages_ms else 6.2, 3.0 + 0.8 * (len(errors) > 1),
+                              rows=1 + len(errors))
     rows = np.atleast_1d(rows)
     answered = [frame for frame in data.frames if frame.latency_ms is not None]
     lost = [frame.index for frame in data.frames if frame.latency_ms is None]
@@ -62,20 +67,20 @@ def course(data: ReportData) -> bytes:
     rows[0].set_ylim(bottom=0)
     for index in lost:
         rows[0].axvline(index, color=LOSS, linewidth=1.0, alpha=0.6)
-    if has_error:
-        scored = [f for f in data.frames if 'depth.abs_rel' in f.figures]
-        rows[1].plot([f.index for f in scored],
-                     [100 * f.figures['depth.abs_rel'] for f in scored], '.-', color=SECOND,
-                     markersize=3, linewidth=0.8)
-        rows[1].set_ylabel('depth error [%]')
-        rows[1].set_ylim(bottom=0)
+    for axes, (name, label, factor) in zip(rows[1:], errors):
+        scored = [frame for frame in data.frames if name in frame.figures]
+        axes.plot([f.index for f in scored], [factor * f.figures[name] for f in scored], '.-',
+                  color=SECOND, markersize=3, linewidth=0.8)
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
+    rows[-1].xaxis.get_major_locator().set_params(integer=True)
     rows[-1].set_xlabel('frame' + ('; red: no answer' if lost else ''))
-    return _png(figure)
+    return png(figure)
 
 
 def error_by_range(data: ReportData) -> bytes:
     """Draw the depth error of the true pixels between two distances."""
-    figure, axes = _figure(6.2, 3.0)
+    figure, axes = new_figure(6.2, 3.0)
     names = [f'{row.near_m:g}-{row.far_m:g}' for row in data.ranges]
     bars = axes.bar(names, [100 * row.abs_rel for row in data.ranges], color=ACCENT,
                     width=0.7)
@@ -87,12 +92,12 @@ def error_by_range(data: ReportData) -> bytes:
     axes.margins(y=0.15)
     axes.set_xlabel('true depth [m]')
     axes.set_ylabel('depth error [%]')
-    return _png(figure)
+    return png(figure)
 
 
 def confidence_reliability(data: ReportData) -> bytes:
     """Draw how often pixels are within 1 px against how often they were said to be."""
-    figure, axes = _figure(6.2, 3.0)
+    figure, axes = new_figure(6.2, 3.0)
     stated = [100 * row.confidence for row in data.reliability]
     observed = [100 * row.observed for row in data.reliability]
     sizes = [12 + 300 * row.share for row in data.reliability]
@@ -106,32 +111,4 @@ def confidence_reliability(data: ReportData) -> bytes:
     axes.set_xlabel('stated confidence [%]')
     axes.set_ylabel('really within 1 px [%]')
     axes.legend(frameon=False, loc='upper left', scatterpoints=1, markerscale=0.5)
-    return _png(figure)
-
-
-def _figure(width: float, height: float, rows: int = 1) -> tuple[Any, Any]:
-    # an own canvas: pyplot would pick a window system and keep every figure alive
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor='white', layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 1, sharex=True)
-    for axis in np.atleast_1d(axes):
-        axis.grid(axis='y', color=GRID, linewidth=0.8)
-        axis.set_axisbelow(True)
-        axis.spines[['top', 'right']].set_visible(False)
-        axis.spines[['left', 'bottom']].set_color(GRID)
-        axis.tick_params(colors=MUTED, labelsize=8)
-        axis.xaxis.label.set(color=MUTED, fontsize=8.5)
-        axis.yaxis.label.set(color=MUTED, fontsize=8.5)
-    return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-    for axis in figure.axes:
-        legend = axis.get_legend()
-        for text in legend.get_texts() if legend else ():
-            text.set(color=INK, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', metadata={'Software': None})
-    return buffer.getvalue()
+    return png(figure)

@@ -44,9 +44,14 @@ p.hint { color: var(--muted); font-size: 14px; max-width: 72em; }
           margin-top: 2px; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px;
             margin-right: 6px; vertical-align: -1px; border: 1px solid rgba(0,0,0,.12); }
+.wheel { display: flex; gap: 14px; align-items: center; margin-bottom: 14px; font-size: 13px;
+         color: var(--muted); max-width: 72em; }
+.wheel img { width: 48px; height: 48px; flex: none; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); gap: 14px; }
 .plots img { width: 100%; display: block; } .plots .wide { grid-column: 1 / -1; }
 .wide td:nth-child(-n+3) { white-space: nowrap; }
+.wide th:nth-child(1) { width: 250px; } .wide th:nth-child(2) { width: 70px; }
+.wide th:nth-child(3) { width: 90px; }
 .twocol { display: grid; grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); gap: 14px;
           align-items: start; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replay a bag in process: every stereo pair once, no clock, the same answer each time."""
+"""Replay a bag in process: every frame once, no clock, the same answer each time."""
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -11,14 +11,18 @@ from typing import Any
 from crossview_ros.errors import ConfigError, MessageError
 from crossview_ros.replay.bag import Bag
 from crossview_ros.replay.evaluation import Evaluation, rate_of
+from crossview_ros.replay.extrinsics import base_frame_of
 from crossview_ros.replay.facts import input_facts, input_notes, machine_facts, model_facts
-from crossview_ros.replay.inputs import InputReader, StereoInput
+from crossview_ros.replay.inputs import FrameInput, InputReader, MAX_CLOUD_AGE_NS
 from crossview_ros.replay.outputs import OutputBag, write_trajectory
-from crossview_ros.replay.pairing import PairCounts, stereo_frames, StereoFrame, StereoPairer
+from crossview_ros.replay.pairing import Frame, frames_of, PairCounts, pairer_of
 from crossview_ros.replay.report_data import Count, IN_PROCESS, ReportData
+from crossview_ros.replay.stamped_topic import StampedTopics
 from crossview_ros.replay.static_transforms import StaticTransforms
-from crossview_ros.replay.topics import find_stereo_topics, StereoTopics
+from crossview_ros.replay.topics import find_input_topics, InputTopics
+from crossview_ros.replay.truth import GroundTruth
 
+SEQUENTIAL_TASKS = ('flow',)   # what one camera allows
 Progress = Callable[[int, int], None]   # (frames done, frames in all)
 
 
@@ -30,15 +34,16 @@ class ReplayOptions:
     backend: str = 'auto'
     device: str = 'auto'
     left: str | None = None    # image topics; None finds the pair by its CameraInfo
-    right: str | None = None
+    right: str | None = None   # None beside a left one: one camera
     cloud: str | None = None   # PointCloud2 topic; None takes the only one of the bag
+    rectify: bool = False      # the images are raw: rectify them with their CameraInfo
     slop: float = 0.02         # [s] images with unequal stamps pair up to this distance
     max_frames: int | None = None
     min_depth: float = 0.1     # [m] nearer answers are -Inf
     max_depth: float = 80.0    # [m] farther answers are +Inf
     min_confidence: float = 0.0   # answers below it are NaN
     inference_size: tuple[int, int] | None = None   # (h, w) px; None: the model's own
-    tasks: list[str] | None = None   # heads to run; None: all of the model
+    tasks: list[str] | None = None   # stereo, flow, odometry; None: all of the model
     outputs: bool = True       # write outputs.mcap
 
     def __post_init__(self) -> None:
@@ -61,60 +66,68 @@ class ReplayOptions:
 def replay_bag(path: Path, perception: Any, options: ReplayOptions, out_dir: Path,
                progress: Progress | None = None, **report: Any) -> ReportData:
     """
-    Run every stereo pair of a bag through Perception and compare with the bag's truth.
+    Run every frame of a bag through Perception and compare with the bag's truth.
 
-    Writes outputs.mcap (unless switched off) and, if there is odometry, trajectory.tum.
+    Frames are stereo pairs, or the images of one camera where there is no pair. Writes
+    outputs.mcap (unless switched off) and, if there is odometry, trajectory.tum.
 
     :param perception: Perception, opened with the options; it is reset first.
     :param out_dir: Folder for the files; made if missing.
     :param progress: Called after each frame.
     :param report: Further fields of ReportData: title, command, notes.
-    :raises MessageError: If the bag is damaged, holds no pair, or no pair can be read.
+    :raises MessageError: If the bag is damaged, holds no camera, or no frame can be read.
     :raises CalibrationError: If the cameras do not make a stereo rig.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(path))
-        topics = find_stereo_topics(bag, options.left, options.right, options.cloud)
+        topics = find_input_topics(bag, options.left, options.right, options.cloud)
         num_frames = min(topics.left.count, options.max_frames or topics.left.count)
-        run = _Run(perception, InputReader(topics, StaticTransforms.of_bag(bag)), options)
-        run.evaluation = stack.enter_context(
-            Evaluation(bag, num_frames, options.min_depth, options.max_depth))
+        run = _Run(stack, bag, topics, perception, options, num_frames)
         if options.outputs:
-            run.outputs = stack.enter_context(
-                OutputBag(out_dir / 'outputs.mcap', options.min_depth, options.max_depth))
-        pairer = StereoPairer(round(options.slop * 1e9))
-        frames = stereo_frames(bag, topics, pairer)
-        for frame in itertools.islice(frames, options.max_frames):
+            run.outputs = stack.enter_context(_output_bag(run, out_dir / 'outputs.mcap'))
+        for frame in itertools.islice(frames_of(bag, topics, run.pairer), options.max_frames):
             run.answer(frame)
             if progress is not None:
                 progress(frame.index + 1, num_frames)
-        run.check(bag)
-        if run.poses:
-            write_trajectory(out_dir / 'trajectory.tum', run.poses)
-        return _report(run, bag, topics, pairer.counts, report)
+        run.check()
+        poses = [(frame.stamp_ns, frame.estimate) for frame in run.evaluation.track.frames
+                 if frame.estimate is not None]
+        if poses:
+            write_trajectory(out_dir / 'trajectory.tum', poses)
+        return _report(run, report)
 
 
 class _Run:
     """The state of one replay."""
 
-    def __init__(self, perception: Any, reader: InputReader, options: ReplayOptions) -> None:
-        self.perception = perception
-        self.reader = reader
-        self.options = options
-        self.evaluation: Evaluation | None = None
+    def __init__(self, stack: ExitStack, bag: Bag, topics: InputTopics, perception: Any,
+                 options: ReplayOptions, num_frames: int) -> None:
+        self.bag, self.topics = bag, topics
+        self.perception, self.options = perception, options
+        self.tasks = [task for task in perception.tasks
+                      if topics.right is not None or task in SEQUENTIAL_TASKS]
+        self.transforms = StaticTransforms.of_bag(bag)
+        self.reader = InputReader(topics, self.transforms, options.rectify)
+        self.pairer = pairer_of(topics, round(options.slop * 1e9))
+        self.clouds = stack.enter_context(
+            StampedTopics(bag.path, [topics.cloud] if topics.cloud else []))
+        self.evaluation = stack.enter_context(Evaluation(
+            GroundTruth(bag.path, self.transforms), num_frames, options.min_depth,
+            options.max_depth, self.tasks))
         self.outputs: OutputBag | None = None
-        self.poses: list[tuple[int, Any]] = []
         self.rejected: list[str] = []
-        self.last_input: StereoInput | None = None
+        self.last_input: FrameInput | None = None
         perception.reset()
 
-    def answer(self, frame: StereoFrame) -> None:
-        """Run one pair; a broken one is counted and the replay goes on."""
+    def answer(self, frame: Frame) -> None:
+        """Run one frame; a broken one is counted and the replay goes on."""
         if frame.restart:
             self.perception.reset()
+            self.clouds.restart()
+        cloud = self.clouds.nearest(self.topics.cloud, frame.stamp_ns, MAX_CLOUD_AGE_NS)
         try:
-            data = self.reader.read(frame)
+            data = self.reader.read(frame, cloud)
         except MessageError as error:
             self.rejected.append(str(error))
             self.evaluation.add_unanswered(frame)
@@ -128,45 +141,81 @@ class _Run:
         self.evaluation.add_stages(getattr(result, 'timing_ms', None) or {})
         if self.outputs is not None:
             self.outputs.write(result, data.rig, frame.stamp_ns, frame.left.header.frame_id)
-        if getattr(result, 'T_odom_camera', None) is not None:
-            self.poses.append((frame.stamp_ns, result.T_odom_camera))
 
-    def check(self, bag: Bag) -> None:
+    def check(self) -> None:
         """Refuse a run without a single answer."""
-        if self.last_input is None:
-            reason = self.rejected[0] if self.rejected else \
-                f'no left and right image within {self.options.slop:g} s of each other'
-            raise MessageError(f'{bag.path}: no stereo pair could be answered: {reason}')
+        if self.last_input is not None:
+            return
+        if self.rejected:
+            reason = self.rejected[0]
+        elif self.topics.right is None:
+            reason = 'no image could be read'
+        else:
+            reason = f'no left and right image within {self.options.slop:g} s of each other'
+        raise MessageError(f'{self.bag.path}: no {self.subject[:-1]} could be answered: {reason}')
+
+    @property
+    def subject(self) -> str:
+        """Return what the frames are called."""
+        return 'images' if self.topics.right is None else 'stereo pairs'
 
 
-def _report(run: _Run, bag: Bag, topics: StereoTopics, counts: PairCounts,
-            report: dict[str, Any]) -> ReportData:
+def _output_bag(run: _Run, path: Path) -> OutputBag:
+    base = None
+    if 'odometry' in run.tasks:
+        camera_frame = run.bag.first(run.topics.left.image).header.frame_id
+        base_frame = base_frame_of(run.bag, run.transforms, camera_frame)
+        if base_frame is None:
+            run.reader.notes.append(
+                f'{path.name} holds no odom: /tf_static does not say where {camera_frame} sits '
+                'on a base. trajectory.tum has the poses of the camera.')
+        else:
+            base = base_frame, run.transforms.lookup(base_frame, camera_frame)
+    return OutputBag(path, run.options.min_depth, run.options.max_depth, base)
+
+
+def _report(run: _Run, report: dict[str, Any]) -> ReportData:
     perception, evaluation = run.perception, run.evaluation
     answered = [frame.latency_ms for frame in evaluation.frames if frame.latency_ms is not None]
-    notes = [*report.pop('notes', ()), *input_notes(topics), *run.reader.notes]
+    notes = [*report.pop('notes', ()), *input_notes(run.topics, run.tasks, run.options.rectify),
+             *run.reader.notes]
     if run.rejected:
-        notes.append(f'{len(run.rejected)} pairs were rejected; the first: {run.rejected[0]}')
+        notes.append(f'{len(run.rejected)} {run.subject.split()[-1]} were rejected; the first: '
+                     f'{run.rejected[0]}')
     facts = {
         'Model and backend': model_facts(perception.manifest, perception.backend_name,
-                                         perception.device, list(perception.tasks)),
-        'Input': input_facts(bag, topics, run.last_input.rig),
+                                         perception.device, run.tasks),
+        'Input': input_facts(run.bag, run.topics, run.last_input.rig, run.options.rectify),
         'Machine and versions': machine_facts(),
     }
+    counts = pair_counts(run.topics, run.pairer.counts, len(answered), len(run.rejected))
+    if 'odometry' in run.tasks:
+        counts.append(Count('odometry lost', evaluation.track.num_lost,
+                            'pairs whose motion could not be found', 'loss'))
     return evaluation.report(
-        mode=IN_PROCESS, notes=notes, facts=facts, rate_hz=rate_of(answered),
-        counts=pair_counts(counts, len(answered), len(run.rejected)),
-        options=run.options.as_dict(), **report)
+        mode=IN_PROCESS, subject=run.subject, notes=notes, facts=facts, counts=counts,
+        rate_hz=rate_of(answered), options=run.options.as_dict(), **report)
 
 
-def pair_counts(counts: PairCounts, answered: int, rejected: int) -> list[Count]:
+def pair_counts(topics: InputTopics, counts: PairCounts, answered: int,
+                rejected: int) -> list[Count]:
     """Return the rows that say what became of the images of a bag."""
+    backward = Count('out of order', counts.backward,
+                     'images older than the one before of the same camera', 'loss')
+    restarts = Count('restarts', counts.restarts, 'jumps of a second or more back in time')
+    if topics.right is None:
+        return [
+            Count('images read', counts.left, 'from the bag'),
+            Count('answered', answered, 'images that Perception took', 'ok'),
+            Count('rejected', rejected, 'broken or unknown images', 'loss'),
+            backward, restarts,
+        ]
     return [
         Count('left images read', counts.left, 'from the bag'),
         Count('right images read', counts.right, 'from the bag'),
         Count('stereo pairs', counts.paired, 'left and right images matched by stamp'),
-        Count('answered', answered, 'pairs that got a depth image', 'ok'),
+        Count('answered', answered, 'pairs that Perception took', 'ok'),
         Count('rejected', rejected, 'pairs with a broken or unknown image', 'loss'),
         Count('unmatched', counts.unmatched, 'images without a partner', 'loss'),
-        Count('out of order', counts.backward, 'left images older than the one before', 'loss'),
-        Count('restarts', counts.restarts, 'jumps of a second or more back in time'),
+        backward, restarts,
     ]

@@ -17,6 +17,10 @@ class Truth:
 
     depth: np.ndarray | None = None       # (H, W) float32 [m], NaN unknown
     disparity: np.ndarray | None = None   # (H, W) float32 [px], NaN unknown
+    # (H, W, 2) float32 [px] on the grid of the left image before this one, NaN unknown
+    flow: np.ndarray | None = None
+    flow_hidden: np.ndarray | None = None   # (H, W) bool: not visible in this left image
+    T_world_camera: np.ndarray | None = None   # (4, 4) of the left camera, in any fixed frame
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,18 @@ class StaticTransforms:
                 f'{", ".join(sorted(self._parents)) or "nothing"}')
         return compose(invert(T_root_target), T_root_source)
 
+    def connects(self, target: str, source: str) -> bool:
+        """Tell whether a chain of fixed transforms connects two frames."""
+        return self.root_of(target) == self.root_of(source)
+
+    def root_of(self, frame: str) -> str:
+        """
+        Return the frame at the top of the tree that holds a frame; its own name if alone.
+
+        :raises CalibrationError: If the tree holds a loop.
+        """
+        return self._to_root(frame.lstrip('/'))[0]
+
     def _to_root(self, frame: str) -> tuple[str, np.ndarray]:
         T_root_frame, seen = np.eye(4), {frame}
         while frame in self._parents:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the stereo pair of a bag by what CameraInfo says, not by what topics are called."""
+"""Find the cameras of a bag by what CameraInfo says, not by what topics are called."""
 from dataclasses import dataclass
 import difflib
 from typing import Any
@@ -38,43 +38,64 @@ class CameraTopics:
 
 
 @dataclass(frozen=True)
-class StereoTopics:
-    """The topics that one stereo evaluation reads."""
+class InputTopics:
+    """The topics that an evaluation reads: a stereo pair, or one camera."""
 
     left: CameraTopics
-    right: CameraTopics
+    right: CameraTopics | None = None   # None: one camera
     cloud: str | None = None
 
     @property
     def names(self) -> list[str]:
-        """Names of all topics to read."""
-        return [self.left.image, self.left.info, self.right.image, self.right.info] + \
-            ([self.cloud] if self.cloud else [])
+        """Names of the image and calibration topics, the left ones first."""
+        return [name for camera in self.cameras for name in (camera.image, camera.info)]
+
+    @property
+    def cameras(self) -> list[CameraTopics]:
+        """Cameras that are read: the left one, and the right one if there is one."""
+        return [self.left] if self.right is None else [self.left, self.right]
+
+    @property
+    def mode(self) -> str:
+        """Return 'stereo' or 'sequential', as the node's parameter."""
+        return 'sequential' if self.right is None else 'stereo'
+
+    @property
+    def described(self) -> str:
+        """Say in one line what is read."""
+        cloud = '' if self.cloud is None else f', cloud {self.cloud}'
+        if self.right is None:
+            return f'one camera, {self.left.image}{cloud}'
+        return f'stereo pair {self.left.image} (left) and {self.right.image} (right){cloud}'
 
 
-def find_stereo_topics(bag: Bag, left: str | None = None, right: str | None = None,
-                       cloud: str | None = None) -> StereoTopics:
+def find_input_topics(bag: Bag, left: str | None = None, right: str | None = None,
+                      cloud: str | None = None) -> InputTopics:
     """
-    Choose left and right image topics, their CameraInfo, and a cloud.
+    Choose left and right image topics, or one camera, their CameraInfo, and a cloud.
 
     The right camera is the one whose CameraInfo has a baseline (P[3] != 0); the left one shares
-    its focal length and image size. Of several pairs the one with most images is taken.
+    its focal length and image size. Of several pairs the one with most images is taken. Without
+    a pair it is one camera: the one with most images, of equals a front one, of those the one
+    with the shortest name.
 
-    :param left: Left image topic, instead of the choice; needs ``right`` too.
-    :param right: Right image topic.
+    :param left: Left image topic, instead of the choice; without ``right`` it is one camera.
+    :param right: Right image topic; needs ``left`` too.
     :param cloud: PointCloud2 topic; by default the only one of the bag, if there is one.
-    :raises MessageError: If there is no pair, or a named topic is missing; says what there is.
+    :raises MessageError: If there is no camera, or a named topic is missing; says what there is.
     """
-    if (left is None) != (right is None):
-        raise MessageError('give both the left and the right image topic, or neither')
+    cloud = _cloud_topic(bag, cloud)
+    if left is None and right is not None:
+        raise MessageError(f"right image topic '{right}' without a left one; name the left too")
     if left is not None:
-        pair = camera_of(bag, left), camera_of(bag, right)
-    else:
-        pairs = stereo_pairs(bag)
-        if not pairs:
-            raise MessageError(_no_pair_text(bag))
-        pair = pairs[0]
-    return StereoTopics(*pair, cloud=_cloud_topic(bag, cloud))
+        return InputTopics(camera_of(bag, left), right and camera_of(bag, right), cloud)
+    pairs = stereo_pairs(bag)
+    if pairs:
+        return InputTopics(*pairs[0], cloud)
+    cameras = cameras_of(bag)
+    if not cameras:
+        raise MessageError(_no_camera_text(bag))
+    return InputTopics(min(cameras, key=_rank_alone), None, cloud)
 
 
 def stereo_pairs(bag: Bag) -> list[tuple[CameraTopics, CameraTopics]]:
@@ -176,8 +197,14 @@ def _cloud_topic(bag: Bag, cloud: str | None) -> str | None:
     return clouds[0] if len(clouds) == 1 else None
 
 
-def _no_pair_text(bag: Bag) -> str:
-    cameras = [f'{camera.image} (P[3] = {camera.baseline_term:g})' for camera in cameras_of(bag)]
-    return (f'{bag.path}: no stereo pair: no two cameras of one size and focal length with a '
-            f'baseline in the right CameraInfo (P[3] = -fx * baseline). Cameras: '
-            f'{", ".join(cameras) or "none"}. Name the pair with --left and --right.')
+def _rank_alone(camera: CameraTopics) -> tuple[int, bool, int, str]:
+    return (-camera.count, 'front' not in camera.image.lower(), len(camera.image), camera.image)
+
+
+def _no_camera_text(bag: Bag) -> str:
+    images = [topic.name for topic in bag.topics if topic.type in IMAGE_TYPES and topic.count]
+    if not images:
+        return (f'{bag.path}: the bag holds no images; its topics: '
+                f'{", ".join(topic.name for topic in bag.topics) or "none"}')
+    return (f'{bag.path}: no camera_info beside the images {", ".join(images)}; it is expected '
+            'in the namespace of its images')

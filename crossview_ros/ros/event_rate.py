@@ -2,6 +2,7 @@
 """Rates and percentiles over a sliding window, from moments that the caller gives."""
 from collections import deque
 from collections.abc import Iterable
+import threading
 
 WINDOW_S = 10.0
 
@@ -10,7 +11,7 @@ class EventRate:
     """
     Count events and tell how often they happen.
 
-    Moments are seconds of any steady clock. Not for use from two threads.
+    Moments are seconds of any steady clock. May be used from any thread.
     """
 
     def __init__(self, start_s: float, window_s: float = WINDOW_S) -> None:
@@ -19,22 +20,26 @@ class EventRate:
         self._start_s = start_s
         self._window_s = window_s
         self._moments: deque[float] = deque()
+        self._lock = threading.Lock()
 
     @property
     def last_s(self) -> float | None:
         """Moment of the last event in the window; None if there is none."""
-        return self._moments[-1] if self._moments else None
+        with self._lock:
+            return self._moments[-1] if self._moments else None
 
     def add(self, moment_s: float) -> None:
         """Count an event."""
-        self.total += 1
-        self._moments.append(moment_s)
-        self._forget(moment_s)
+        with self._lock:
+            self.total += 1
+            self._moments.append(moment_s)
+            self._forget(moment_s)
 
     def in_window(self, now_s: float) -> int:
         """Count the events of the last ``window_s`` seconds."""
-        self._forget(now_s)
-        return len(self._moments)
+        with self._lock:
+            self._forget(now_s)
+            return len(self._moments)
 
     def duration_s(self, now_s: float) -> float:
         """Return the length of the window: shorter at the beginning."""

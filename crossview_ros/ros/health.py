@@ -85,17 +85,18 @@ def input_health(facts: InputFacts, now_s: float, min_hz: float, timeout_s: floa
 
 
 def sync_health(sync: Synchronizer, facts: WorkerFacts, silent_s: float, timeout_s: float,
-                cause: str | None) -> Health:
+                cause: str | None, over_rate: int = 0) -> Health:
     """
     Judge how many messages find partners.
 
     :param silent_s: Time since the last match, or since the start [s].
     :param cause: Why nothing matches, if it is known.
+    :param over_rate: Sets dropped because of max_rate.
     """
     values: dict[str, Any] = {
         'Matched sets': sync.num_matched, 'Restarts of time': sync.num_restarts,
-        'Dropped for newer sets': facts.dropped, 'Zero stamps answered': facts.zero_stamps,
-        'Empty frame_id answered': facts.no_frame_id}
+        'Dropped for newer sets': facts.dropped, 'Dropped by max_rate': over_rate,
+        'Zero stamps answered': facts.zero_stamps, 'Empty frame_id answered': facts.no_frame_id}
     for stream, counts in sync.counts.items():
         values |= {
             f'{stream} received': counts.received, f'{stream} unmatched': counts.unmatched,
@@ -141,21 +142,23 @@ def calibration_health(rig: Any, notes: Iterable[str], facts: WorkerFacts) -> He
     """
     Judge the calibration of the cameras.
 
-    :param rig: StereoRig in force, or None.
+    :param rig: StereoRig or PinholeCamera in force, or None.
     :param notes: What is odd about it.
     """
     if BAD_CALIBRATION in facts.last_error:
         return Health('calibration', ERROR, facts.last_error[BAD_CALIBRATION])
     if rig is None:
         return Health('calibration', OK, 'no camera_info yet')
-    values = texts({
-        'Width (px)': rig.left.width, 'Height (px)': rig.left.height,
-        'Focal length (px)': f'{rig.left.fx:.3f}', 'Baseline (m)': f'{rig.baseline:.5f}',
-        'Principal point difference (px)': f'{rig.doffs:.3f}'})
+    camera = getattr(rig, 'left', rig)
+    values = {'Width (px)': camera.width, 'Height (px)': camera.height,
+              'Focal length (px)': f'{camera.fx:.3f}'}
+    text = f'focal length {camera.fx:.1f} px'
+    if camera is not rig:
+        values |= {'Baseline (m)': f'{rig.baseline:.5f}',
+                   'Principal point difference (px)': f'{rig.doffs:.3f}'}
+        text = f'baseline {rig.baseline:.4f} m'
     notes = list(notes)
-    if notes:
-        return Health('calibration', WARN, '; '.join(notes), values)
-    return Health('calibration', OK, f'baseline {rig.baseline:.4f} m', values)
+    return Health('calibration', WARN if notes else OK, '; '.join(notes) or text, texts(values))
 
 
 def age_health(age_s: float | None, clock_is_zero: bool) -> Health:

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from crossview_ros.errors import CalibrationError, CrossviewError, MessageError
-from crossview_ros.ros.stereo_input import StereoInput, StereoReader
+from crossview_ros.ros.frame_input import FrameInput, InputReader
 from crossview_ros.ros.synchronizer import MatchedSet
 from crossview_ros.runtime.latest_slot import LatestSlot
 
@@ -44,18 +44,21 @@ class InferenceWorker:
     `put`, `facts`, `pause` and `close` may be called from any thread.
     """
 
-    def __init__(self, engine: Any, reader: StereoReader,
-                 publish: Callable[[Any, StereoInput], None],
-                 on_error: Callable[[str, str], None]) -> None:
+    def __init__(self, engine: Any, reader: InputReader,
+                 publish: Callable[[Any, FrameInput], None],
+                 on_error: Callable[[str, str], None],
+                 on_reset: Callable[[], None] = lambda: None) -> None:
         """
         Start the thread.
 
         :param engine: Perception, or something with its methods.
         :param publish: Called with each result and its input, in the worker's thread.
         :param on_error: Called with kind and text of each failure, in the worker's thread.
+        :param on_reset: Called when the engine forgets earlier frames.
         """
         self.reader = reader
         self._engine, self._publish, self._on_error = engine, publish, on_error
+        self._on_reset = on_reset
         self._slot: LatestSlot[MatchedSet] = LatestSlot()
         self._facts = WorkerFacts()
         self._latencies: deque[float] = deque(maxlen=NUM_LATENCIES)
@@ -73,7 +76,7 @@ class InferenceWorker:
 
     def resume(self) -> None:
         """Begin or go on answering, without memory of earlier frames."""
-        self._engine.reset()
+        self.reset()
         self._paused = False
 
     def pause(self) -> None:
@@ -86,6 +89,11 @@ class InferenceWorker:
     def clear(self) -> None:
         """Drop the set that waits."""
         self._slot.clear()
+
+    def reset(self) -> None:
+        """Make the next frame the first one: no flow, and a new origin of the odometry."""
+        self._engine.reset()
+        self._on_reset()
 
     def facts(self) -> WorkerFacts:
         """Return a copy of the counters."""
@@ -126,7 +134,7 @@ class InferenceWorker:
         data = self.reader.read(matched)
         self._clear(BAD_MESSAGE, BAD_CALIBRATION)
         if matched.epoch != self._epoch or data.rig != self._rig:
-            self._engine.reset()   # time began anew, or another camera: nothing to compare with
+            self.reset()   # time began anew, or another camera: nothing to compare with
             self._epoch, self._rig = matched.epoch, data.rig
         start_s = time.perf_counter()
         result = self._engine.process(data.left, data.right, data.rig, data.stamp_ns)

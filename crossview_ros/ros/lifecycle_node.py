@@ -11,10 +11,11 @@ from crossview_ros.ros.diagnostics import DiagnosticsPublisher
 from crossview_ros.ros.health import ERROR, Health, OK
 from crossview_ros.ros.model_loader import (
     dynamic_options, EngineFactory, ModelLoader, open_perception)
-from crossview_ros.ros.node_parameters import PerceptionNodeParameters
+from crossview_ros.ros.node_parameters import defaults_of, PerceptionNodeParameters
 from crossview_ros.ros.node_reports import about, NodeReports
 from crossview_ros.ros.parameter_server import ParameterServer
-from crossview_ros.ros.pipeline import StereoPipeline
+from crossview_ros.ros.pipeline import Pipeline
+from crossview_ros.ros.task_health import missing_tasks
 from crossview_ros.ros.throttled_log import ThrottledLog
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
@@ -22,6 +23,7 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 JUMP_BACK_S = 1.0
 WATCHDOG_REPEAT_S = 30.0
@@ -48,31 +50,34 @@ def logged(transition: Transition) -> Transition:
 
 class PerceptionNode(LifecycleNode):
     """
-    Stereo pairs in, metric depth out.
+    Images in; metric depth, optical flow and odometry out.
 
     Callbacks run in one executor thread, inference in the pipeline's worker. `failed` and
     `request_stop` may be used from any thread.
     """
 
     def __init__(self, engine_factory: EngineFactory = open_perception,
-                 name: str = 'perception_node') -> None:
+                 task: str | None = None) -> None:
         """
         Declare parameters and begin to report; the model is loaded by configure.
 
+        :param task: The only one that is on by default, which the model must have; it names the
+            node. None: all that the model has.
         :raises ConfigError: If a parameter cannot be used.
         """
         # LifecycleNode.__init__ has no way to pass a group; services must be answered while a
         # transition waits for the model
-        Node.__init__(self, name)
+        Node.__init__(self, f"{task or 'perception'}_node")
         self._transitions = ReentrantCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
         self.failed = threading.Event()     # autostart has not worked: nothing more will happen
         self._stopping = threading.Event()
         self._engine_factory = engine_factory
         self._log = ThrottledLog(self.get_logger())
-        self._server = ParameterServer(self, self._on_change)
+        self._task = task
+        self._server = ParameterServer(self, defaults_of(task), self._on_change)
         self._loader: ModelLoader | None = None
-        self._pipeline: StereoPipeline | None = None
+        self._pipeline: Pipeline | None = None
         self._reports: NodeReports | None = None
         self._diagnostics = DiagnosticsPublisher(self)
         self._load_error = ''
@@ -80,6 +85,7 @@ class PerceptionNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self.settings.diagnostic_period, self._report, clock=steady)
         self._autostart = self.create_timer(0.01, self._start, self._transitions, steady)
+        self.create_service(Trigger, '~/reset', self._on_reset)
         self._jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(seconds=-JUMP_BACK_S)),
             post_callback=self._on_clock_jump)
@@ -104,7 +110,6 @@ class PerceptionNode(LifecycleNode):
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, then subscribe and advertise."""
-        refuse_unavailable(self.settings)
         self.get_logger().info('parameters: ' + ', '.join(
             f'{name}={value}' for name, value in self.settings.as_dict().items()))
         for name in self._server.unknown():
@@ -112,7 +117,10 @@ class PerceptionNode(LifecycleNode):
         engine = self._load_model()
         if engine is None:
             return TransitionCallbackReturn.FAILURE
-        self._pipeline = StereoPipeline(self, engine, self.settings, self._log)
+        refuse_missing(self._task, self.settings, engine)
+        self._pipeline = Pipeline(self, engine, self.settings, self._log)
+        for task, reason in self._pipeline.missing_tasks.items():
+            self.get_logger().warning(f'{task}: {reason}')
         self._reports = NodeReports(self, self._pipeline)
         self.get_logger().info('model loaded: ' + ', '.join(
             f'{name} {value}' for name, value in about(engine).items()))
@@ -203,6 +211,13 @@ class PerceptionNode(LifecycleNode):
             self._log.warning('clock', 'the clock has jumped back: starting anew')
             self._pipeline.restart()
 
+    def _on_reset(self, request: Any, response: Any) -> Any:
+        response.success = self._pipeline is not None and self._pipeline.active
+        response.message = 'tracking begins anew' if response.success else 'not active'
+        if response.success:
+            self._pipeline.worker.reset()
+        return response
+
     def _report(self) -> None:
         now_s = time.monotonic()
         if self._reports is None or not self._pipeline.active:
@@ -222,13 +237,15 @@ class PerceptionNode(LifecycleNode):
                       'not configured' if self._pipeline is None else 'not active')
 
 
-def refuse_unavailable(settings: PerceptionNodeParameters) -> None:
+def refuse_missing(task: str | None, settings: PerceptionNodeParameters, engine: Any) -> None:
     """
-    Refuse what the enumerations hold but this version cannot do.
+    Close a model that cannot do what the node is for.
 
-    :raises ConfigError: For such a setting.
+    :param task: What it is for; None: whatever the model can do.
+    :raises ConfigError: With the reason.
     """
-    if settings.mode != 'stereo':
-        raise ConfigError(f"mode '{settings.mode}' is not available yet; use stereo")
-    if settings.rectify:
-        raise ConfigError('rectify is not available yet; feed rectified images')
+    missing = missing_tasks(settings, engine.tasks)
+    needed = settings.tasks if task is None else (task,)
+    if needed and all(name in missing for name in needed):
+        engine.close()
+        raise ConfigError('; '.join(f'{name}: {missing[name]}' for name in needed))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load the model in a thread, so that the node answers meanwhile."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import threading
 from typing import Any
 
 from crossview_ros.errors import BackendError, CrossviewError
 from crossview_ros.ros.node_parameters import PerceptionNodeParameters
+from crossview_ros.ros.task_health import ENGINE_TASKS
 
 # Settings -> Perception, or something with its methods.
 EngineFactory = Callable[[PerceptionNodeParameters], Any]
@@ -17,13 +18,29 @@ def open_perception(settings: PerceptionNodeParameters) -> Any:
 
     :raises CrossviewError: If the model cannot be run so.
     """
+    from crossview_ros.runtime.manifest import find_model, load_manifest
     from crossview_ros.runtime.perception import Perception
+    possible = engine_tasks_of(load_manifest(find_model(settings.model)).tasks)
     perception = Perception.open(
-        settings.model, backend=settings.backend, device=settings.device, tasks=['stereo'],
+        settings.model, backend=settings.backend, device=settings.device,
+        tasks=[task for task in wanted_tasks(settings) if task in possible] or None,
         inference_size=settings.inference_size_hw, num_threads=settings.num_threads or None,
         **dynamic_options(settings))
     perception.warm_up()
     return perception
+
+
+def wanted_tasks(settings: PerceptionNodeParameters) -> list[str]:
+    """Return what the engine is asked for: odometry needs both heads."""
+    if 'odometry' in settings.tasks:
+        return ['stereo', 'flow', 'odometry']
+    return [ENGINE_TASKS[task] for task in settings.tasks]
+
+
+def engine_tasks_of(heads: Iterable[str]) -> set[str]:
+    """Return what a model with these heads can do."""
+    heads = set(heads)
+    return heads | ({'odometry'} if {'stereo', 'flow'} <= heads else set())
 
 
 def dynamic_options(settings: PerceptionNodeParameters) -> dict[str, float]:

@@ -2,37 +2,27 @@
 """
 What can be set on perception_node: one dataclass, from which ROS parameters are declared.
 
-Knows nothing of ROS. config/nodes/perception.yaml holds the same defaults.
+Knows nothing of ROS. The files of config/nodes hold the same defaults.
 """
 from collections.abc import Mapping
 import dataclasses
 from dataclasses import dataclass
-import difflib
-import math
 from typing import Any
 
 from crossview_ros.errors import ConfigError
+from crossview_ros.ros.settings import checked, ros_name, setting, suggestion
 
 BACKENDS = ('auto', 'torch', 'onnxruntime', 'tensorrt', 'tensorrt_rtx')
 DEVICES = ('auto', 'cpu', 'cuda')
 MODES = ('stereo', 'sequential')
 DEPTH_ENCODINGS = ('32FC1', '16UC1')
-
-
-def setting(default: Any, description: str, *, low: float | None = None,
-            high: float | None = None, choices: tuple[str, ...] = (), dynamic: bool = False,
-            name: str | None = None) -> Any:
-    """
-    Describe a parameter; the type is the default's.
-
-    :param low: Least value of a number, with ``high``.
-    :param choices: Allowed texts; none: any.
-    :param dynamic: May change while the node runs.
-    :param name: Name in ROS where it is not the field's, for groups with dots.
-    """
-    return dataclasses.field(default=default, metadata={
-        'description': description, 'low': low, 'high': high, 'choices': choices,
-        'dynamic': dynamic, 'name': name})
+TRANSPORTS = ('raw', 'compressed')
+LOST_POLICIES = ('silent', 'inflate', 'null')
+FLOW_UNITS = ('pixel', 'pixel_per_second')
+STAMP_REFERENCES = ('start', 'middle', 'end')
+TASKS = ('depth', 'flow', 'odometry')
+TASKS_OF_MODE = {'stereo': TASKS, 'sequential': ('flow',)}
+NO_POSE = (0.0,) * 7   # x y z qx qy qz qw without a rotation: not given
 
 
 @dataclass(frozen=True)
@@ -45,8 +35,15 @@ class PerceptionNodeParameters:
     mode: str = setting('stereo', 'rectified stereo pair, or one moving camera', choices=MODES)
     rectify: bool = setting(False, 'false: the images are rectified; true: rectify them with '
                                    'their camera_info')
+    depth_enabled: bool = setting(
+        True, 'publish depth, disparity and points', name='depth.enabled')
+    flow_enabled: bool = setting(True, 'publish the optical flow', name='flow.enabled')
+    odometry_enabled: bool = setting(
+        True, 'estimate and publish the motion of the base', name='odometry.enabled')
     autostart: bool = setting(True, 'configure and activate without a lifecycle manager')
-    publish_tf: bool = setting(True, 'publish the transform odom -> base with the odometry')
+    image_transport: str = setting(
+        'raw', 'raw: Image on the image topics; compressed: CompressedImage on '
+        '<image topic>/compressed', choices=TRANSPORTS)
     approx_sync: bool = setting(False, 'match messages whose stamps differ a little; false: '
                                        'stamps must be equal')
     approx_sync_max_interval: float = setting(
@@ -58,6 +55,9 @@ class PerceptionNodeParameters:
     stereo_baseline: float = setting(
         0.0, 'distance of the cameras where camera_info gives 0 [m]; 0.0: look it up in TF',
         low=0.0, high=10.0)
+    max_rate: float = setting(
+        0.0, 'answer at most so many sets a second, drop the others [Hz]; 0.0: no limit', low=0.0,
+        high=1000.0, dynamic=True)
     inference_width: int = setting(
         0, 'larger images shrink to this width [px] for the network; 0: to the size of the model',
         low=0, high=8192, name='inference.width')
@@ -80,6 +80,26 @@ class PerceptionNodeParameters:
         dynamic=True)
     point_cloud_pcl_padding: bool = setting(
         False, 'points of 32 bytes with rgb at 16, as PCL stores them', dynamic=True)
+    flow_units: str = setting(
+        'pixel', 'pixel: displacement between two frames; pixel_per_second: divided by the time '
+        'between them', choices=FLOW_UNITS)
+    odom_frame: str = setting('odom', 'frame in which the odometry gives the pose')
+    base_frame: str = setting('base_link', 'frame whose pose and velocity the odometry gives')
+    publish_tf: bool = setting(True, 'publish the transform odom -> base with the odometry')
+    lost_policy: str = setting(
+        'silent', 'when tracking is lost; silent: publish nothing; inflate: the last pose with '
+        'variances of 9999; null: a zero quaternion and variances of 9999', choices=LOST_POLICIES)
+    base_camera: tuple[float, ...] = setting(
+        NO_POSE, 'pose of the (left) optical frame in the base frame: x y z [m] qx qy qz qw; '
+        'zeros: look it up in TF', name='extrinsics.base_camera')
+    camera_lidar: tuple[float, ...] = setting(
+        NO_POSE, 'pose of the LiDAR in the (left) optical frame: x y z [m] qx qy qz qw; zeros: '
+        'look it up in TF', name='extrinsics.camera_lidar')
+    lidar_stamp_reference: str = setting(
+        'start', 'moment of the scan that the stamp of a cloud tells', choices=STAMP_REFERENCES)
+    lidar_max_delay: float = setting(
+        0.1, 'largest time between an image and the cloud that depth is compared with [s]',
+        low=0.0, high=10.0, dynamic=True)
     input_timeout: float = setting(
         5.0, 'without a matched set for so long, say what is missing [s]', low=0.5, high=3600.0,
         dynamic=True)
@@ -93,13 +113,25 @@ class PerceptionNodeParameters:
     def __post_init__(self) -> None:
         """Check each value, then what they mean together."""
         for item in dataclasses.fields(self):
-            object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
+            object.__setattr__(self, item.name, checked(item, getattr(self, item.name)))
         if self.min_depth >= self.max_depth:
             raise ConfigError(f'min_depth must be less than max_depth, got {self.min_depth:g} and '
                               f'{self.max_depth:g} m')
         if bool(self.inference_width) != bool(self.inference_height):
             raise ConfigError('inference.width and inference.height go together, got '
                               f'{self.inference_width} and {self.inference_height}')
+        self._check_frames()
+        self._check_tasks()
+
+    @property
+    def enabled_tasks(self) -> tuple[str, ...]:
+        """Tasks that are switched on."""
+        return tuple(task for task in TASKS if getattr(self, f'{task}_enabled'))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that are switched on and that the mode allows."""
+        return tuple(task for task in self.enabled_tasks if task in TASKS_OF_MODE[self.mode])
 
     @property
     def inference_size_hw(self) -> tuple[int, int] | None:
@@ -123,35 +155,37 @@ class PerceptionNodeParameters:
 
     def as_dict(self) -> dict[str, Any]:
         """Return {ROS name: value}."""
-        return {ros_name(item): getattr(self, item.name) for item in dataclasses.fields(self)}
+        values = {ros_name(item): getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value
+                for name, value in values.items()}
+
+    def _check_frames(self) -> None:
+        if not self.odom_frame or not self.base_frame or self.odom_frame == self.base_frame:
+            raise ConfigError('odom_frame and base_frame must be two different names, got '
+                              f"'{self.odom_frame}' and '{self.base_frame}'")
+        for name in ('base_camera', 'camera_lidar'):
+            pose = getattr(self, name)
+            length = sum(number ** 2 for number in pose[3:]) ** 0.5
+            if pose != NO_POSE and abs(length - 1) > 0.01:
+                raise ConfigError(f'extrinsics.{name}: the quaternion (the last 4 of x y z qx qy '
+                                  f'qz qw) must have length 1, got {length:g}')
+
+    def _check_tasks(self) -> None:
+        if not self.enabled_tasks:
+            raise ConfigError('nothing to do: set one of '
+                              f'{", ".join(f"{task}.enabled" for task in TASKS)} to true')
+        if not self.tasks:
+            raise ConfigError(f'{" and ".join(self.enabled_tasks)}: not available in this mode '
+                              f"('{self.mode}': one camera, no depth); set mode: stereo or "
+                              'flow.enabled: true')
 
 
-def ros_name(item: dataclasses.Field) -> str:
-    """Return the name of a setting as a ROS parameter."""
-    return item.metadata['name'] or item.name
+def defaults_of(task: str | None) -> PerceptionNodeParameters:
+    """
+    Return the settings of a node where nothing is set.
 
-
-def suggestion(name: str, known: Any) -> str:
-    """Return '; did you mean ...?' where a known name is near, else ''."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ''
-
-
-def _checked(item: dataclasses.Field, value: Any) -> Any:
-    name, kind, limits = ros_name(item), type(item.default), item.metadata
-    if kind is float and type(value) is int:
-        value = float(value)   # `max_depth:=20` on a command line is an integer
-    if type(value) is not kind:
-        raise ConfigError(f'{name} must be {_KINDS[kind]}, got {value!r}')
-    if kind is float and not math.isfinite(value):
-        raise ConfigError(f'{name} must be a finite number, got {value}')
-    if limits['low'] is not None and not limits['low'] <= value <= limits['high']:
-        raise ConfigError(f"{name} must be from {limits['low']:g} to {limits['high']:g}, "
-                          f'got {value:g}')
-    if limits['choices'] and value not in limits['choices']:
-        raise ConfigError(f"{name} must be one of {', '.join(limits['choices'])}, got '{value}'"
-                          f"{suggestion(value, limits['choices'])}")
-    return value
-
-
-_KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
+    :param task: The only task that is on; None: all are.
+    """
+    if task is None:
+        return PerceptionNodeParameters()
+    return PerceptionNodeParameters(**{f'{name}_enabled': name == task for name in TASKS})

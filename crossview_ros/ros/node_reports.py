@@ -4,7 +4,9 @@ from typing import Any
 
 from crossview_ros.ros import health
 from crossview_ros.ros.health import Health
-from crossview_ros.ros.pipeline import StereoPipeline
+from crossview_ros.ros.odometry_outputs import OdometryOutputs
+from crossview_ros.ros.pipeline import LIDAR, Pipeline
+from crossview_ros.ros.task_health import lidar_health, missing_task_health, tracking_health
 from crossview_ros.ros.watchdog import likely_cause, report, SyncFacts, TopicFacts
 from rclpy.node import Node
 
@@ -16,7 +18,7 @@ class NodeReports:
     Keeps when the watchdog last spoke.
     """
 
-    def __init__(self, node: Node, pipeline: StereoPipeline) -> None:
+    def __init__(self, node: Node, pipeline: Pipeline) -> None:
         """Remember whom to judge."""
         self._node, self._pipeline = node, pipeline
         self._warned_s = 0.0
@@ -29,17 +31,13 @@ class NodeReports:
         silent_s, timeout_s = pipeline.silent_s(now_s), settings.input_timeout
         cause = likely_cause(self._topic_facts(now_s), self._sync_facts()).text \
             if silent_s >= timeout_s else None
-        inputs = [health.input_health(
-            entry.input_facts(self._node, pipeline.is_cached(entry.stream)), now_s,
-            settings.min_frequency, timeout_s) for entry in pipeline.inputs.by_stream.values()]
         reader = pipeline.worker.reader
         return [
-            *inputs,
-            health.frequency_health(f'{pipeline.outputs.depth_topic} frequency',
-                                    pipeline.output_rate, now_s, settings.min_frequency,
-                                    timeout_s, pipeline.outputs.facts()),
+            *self._inputs(now_s),
+            *self._tasks(now_s),
             health.age_health(pipeline.age_s, pipeline.clock_is_zero()),
-            health.sync_health(pipeline.sync, facts, silent_s, timeout_s, cause),
+            health.sync_health(pipeline.sync, facts, silent_s, timeout_s, cause,
+                               pipeline.limiter.num_dropped),
             health.inference_health(facts, about(pipeline.engine)),
             health.calibration_health(reader.rig, reader.notes, facts),
         ]
@@ -64,6 +62,32 @@ class NodeReports:
     def hardware_id(self) -> str:
         """Return the frame of the camera, and the device of the network before it is known."""
         return self._pipeline.worker.facts().frame_id or about(self._pipeline.engine)['Device']
+
+    def _inputs(self, now_s: float) -> list[Health]:
+        """Judge each input; the LiDAR only where there is one."""
+        pipeline, settings = self._pipeline, self._pipeline.settings
+        entries = list(pipeline.inputs.by_stream.values())
+        lidar = pipeline.lidar_inputs.by_stream[LIDAR]
+        if pipeline.lidar.used or self._node.count_publishers(lidar.topic):
+            entries.append(lidar)
+        return [health.input_health(
+            entry.input_facts(self._node, pipeline.is_cached(entry.stream)), now_s,
+            settings.min_frequency, settings.input_timeout) for entry in entries]
+
+    def _tasks(self, now_s: float) -> list[Health]:
+        """Judge each task that is switched on."""
+        pipeline, settings = self._pipeline, self._pipeline.settings
+        found = [missing_task_health(task, reason)
+                 for task, reason in pipeline.missing_tasks.items()]
+        for outputs in pipeline.outputs:
+            found.append(health.frequency_health(
+                f'{outputs.topic} frequency', outputs.rate, now_s, settings.min_frequency,
+                settings.input_timeout, outputs.facts()))
+            if isinstance(outputs, OdometryOutputs):
+                found.append(tracking_health(outputs.tracking()))
+        if pipeline.lidar.used:
+            found.append(lidar_health(pipeline.lidar.facts()))
+        return found
 
     def _topic_facts(self, now_s: float) -> list[TopicFacts]:
         nearest_ns = self._pipeline.sync.nearest_ns

@@ -17,17 +17,19 @@ from rclpy.signals import SignalHandlerOptions
 POLL_S = 0.2
 
 
-def run_node(args: list[str] | None, engine_factory: EngineFactory | None) -> int:
+def run_node(args: list[str] | None, engine_factory: EngineFactory | None,
+             task: str | None) -> int:
     """
     Run the node until SIGINT or SIGTERM, which must be blocked in the calling thread.
 
+    :param task: What it is for; None: all tasks.
     :return: Exit code.
     """
     arguments = sys.argv if args is None else [sys.argv[0], *args]
     try:
         with LargeMessages():
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-            node = PerceptionNode(engine_factory or open_perception)
+            node = PerceptionNode(engine_factory or open_perception, task)
     except CrossviewError as error:
         return _refuse(str(error))
     except Exception as error:   # rcl's errors about the command line have no common class

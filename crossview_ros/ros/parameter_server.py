@@ -6,7 +6,8 @@ from typing import Any
 
 from crossview_ros.errors import ConfigError
 from crossview_ros.ros.compat import undeclared_overrides, watch_parameters
-from crossview_ros.ros.node_parameters import PerceptionNodeParameters, ros_name, suggestion
+from crossview_ros.ros.node_parameters import PerceptionNodeParameters
+from crossview_ros.ros.settings import ros_name, suggestion
 from rcl_interfaces.msg import (
     FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult)
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -21,20 +22,21 @@ class ParameterServer:
     Called from the executor's thread; `current` may be read from any.
     """
 
-    def __init__(self, node: Node,
+    def __init__(self, node: Node, defaults: PerceptionNodeParameters,
                  on_change: Callable[[PerceptionNodeParameters], None] | None = None) -> None:
         """
         Declare everything and read what command line and files set.
 
+        :param defaults: What holds where nothing is set.
         :param on_change: Called with the settings after each change; it must not fail.
         :raises ConfigError: If a value is of the wrong type, out of range or contradicts others.
         """
         self._node = node
         self._on_change = on_change
-        defaults = PerceptionNodeParameters()
-        self._names = set(defaults.as_dict())
+        values = defaults.as_dict()
+        self._names = set(values)
         self.current = defaults.changed({
-            ros_name(item): _declare(node, item, getattr(defaults, item.name))
+            ros_name(item): _declare(node, item, values[ros_name(item)])
             for item in dataclasses.fields(defaults)})
         watch_parameters(node, self._validate, self._apply)
 
@@ -65,7 +67,8 @@ class ParameterServer:
 def _declare(node: Node, item: dataclasses.Field, default: Any) -> Any:
     """Return the value that the parameter got."""
     try:
-        return node.declare_parameter(ros_name(item), default, descriptor(item)).value
+        value = node.declare_parameter(ros_name(item), default, descriptor(item)).value
+        return default if value is None else value   # an empty list of a file comes as nothing
     except (InvalidParameterTypeException, InvalidParameterValueException) as error:
         raise ConfigError(f'{ros_name(item)}: {error.args[0]}') from error
 
@@ -79,7 +82,7 @@ def descriptor(item: dataclasses.Field) -> ParameterDescriptor:
     described = ParameterDescriptor(
         name=ros_name(item), description=description, read_only=not meta['dynamic'],
         # a number without a point is an integer in ROS; `max_depth:=20` shall be accepted
-        dynamic_typing=isinstance(item.default, float))
+        dynamic_typing=isinstance(item.default, (float, tuple)))
     if meta['low'] is not None and isinstance(item.default, float):
         described.floating_point_range = [FloatingPointRange(
             from_value=float(meta['low']), to_value=float(meta['high']), step=0.0)]

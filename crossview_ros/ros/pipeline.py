@@ -5,32 +5,32 @@ import time
 from typing import Any
 
 from crossview_ros.ros.camera_transforms import CameraTransforms
-from crossview_ros.ros.event_rate import EventRate
+from crossview_ros.ros.depth_outputs import DepthOutputs
+from crossview_ros.ros.flow_outputs import FlowOutputs
+from crossview_ros.ros.frame_input import FrameInput, InputReader, SequentialReader, StereoReader
 from crossview_ros.ros.inference_worker import (
     BAD_CALIBRATION, BAD_MESSAGE, INFERENCE_FAILED, InferenceWorker)
 from crossview_ros.ros.input_topics import InputTopics
+from crossview_ros.ros.lidar_monitor import LidarMonitor
 from crossview_ros.ros.node_parameters import PerceptionNodeParameters
-from crossview_ros.ros.publishers import Outputs
-from crossview_ros.ros.stereo_input import (
-    LEFT_IMAGE, LEFT_INFO, RIGHT_IMAGE, RIGHT_INFO, StereoInput, StereoReader)
+from crossview_ros.ros.odometry_outputs import OdometryOutputs
+from crossview_ros.ros.output_group import OutputGroup
+from crossview_ros.ros.rate_limiter import RateLimiter
+from crossview_ros.ros.streams import streams
 from crossview_ros.ros.synchronizer import MatchedSet, Synchronizer
+from crossview_ros.ros.task_health import missing_tasks
 from crossview_ros.ros.throttled_log import ThrottledLog
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo, Image
+import sensor_msgs.msg
 
-STREAMS = {
-    LEFT_IMAGE: ('left/image_rect', Image),
-    LEFT_INFO: ('left/camera_info', CameraInfo),
-    RIGHT_IMAGE: ('right/image_rect', Image),
-    RIGHT_INFO: ('right/camera_info', CameraInfo),
-}
-INFO_STREAMS = (LEFT_INFO, RIGHT_INFO)
-ERROR_TITLES = {BAD_MESSAGE: 'pair dropped', BAD_CALIBRATION: 'calibration refused',
+LIDAR = 'points_in'
+COMPRESSED = '/compressed'
+ERROR_TITLES = {BAD_MESSAGE: 'set dropped', BAD_CALIBRATION: 'calibration refused',
                 INFERENCE_FAILED: 'inference failed'}
 WORKER_LIMIT_S = 30.0
 
 
-class StereoPipeline:
+class Pipeline:
     """
     Everything between configure and cleanup.
 
@@ -48,32 +48,35 @@ class StereoPipeline:
         self.engine = engine
         self.settings = settings
         self.age_s: float | None = None   # of the newest answered input, when it went out
-        self._node, self._log = node, log
+        self.missing_tasks = missing_tasks(settings, engine.tasks)
+        self.limiter = RateLimiter()
         self.active = False
+        self._node, self._log = node, log
         self._start_s = time.monotonic()
         self._last_info: dict[str, Any] = {}
         self._matched_s: float | None = None
-        self.output_rate = EventRate(self._start_s)
-        self.sync = new_synchronizer(settings)
-        self._transforms = CameraTransforms(node, settings.stereo_baseline)
+        self._streams = streams(settings.mode, settings.image_transport)
+        self.sync = self._new_synchronizer()
+        self.transforms = CameraTransforms(node, settings.stereo_baseline, log)
         with ExitStack() as made:   # nothing stays behind where a later part fails
             made.callback(engine.close)
-            self.outputs = Outputs(node, settings.depth_encoding)
-            made.callback(self.outputs.destroy)
-            self.inputs = InputTopics(node, STREAMS, settings.sync_queue_size, self._on_message,
-                                      log)
+            made.callback(self.transforms.close)
+            self.outputs = self._advertise(made)
+            self.inputs = self._subscribe(self._streams, self._on_message)
+            made.callback(self.inputs.destroy)
+            self.lidar_inputs = self._subscribe({LIDAR: (LIDAR, 'PointCloud2')}, self._on_cloud)
             made.pop_all()
-        self.worker = InferenceWorker(
-            engine, StereoReader(self.inputs.names, self._transforms.baseline), self._publish,
-            self._on_error)
+        self.lidar = LidarMonitor(self.transforms, settings, self.lidar_inputs.names[LIDAR], log)
+        self.worker = InferenceWorker(engine, self._new_reader(), self._publish, self._on_error,
+                                      self._on_reset)
 
     def activate(self) -> None:
         """Begin to answer."""
         self._start_s = time.monotonic()
         self._matched_s = None
-        self.output_rate = EventRate(self._start_s)
-        self.inputs.start_counting()
-        self.sync = new_synchronizer(self.settings)
+        for counting in (self.inputs, self.lidar_inputs, *self.outputs):
+            counting.start_counting()
+        self.sync = self._new_synchronizer()
         self.worker.resume()
         self.active = True
 
@@ -86,9 +89,11 @@ class StereoPipeline:
         """Leave the topics and free the engine; False if an answer does not end."""
         self.active = False
         self.inputs.destroy()
+        self.lidar_inputs.destroy()
         ended = self.worker.close(WORKER_LIMIT_S)
-        self._transforms.close()
-        self.outputs.destroy()
+        self.transforms.close()
+        for outputs in self.outputs:
+            outputs.destroy()
         if ended:
             self.engine.close()
         return ended
@@ -110,11 +115,54 @@ class StereoPipeline:
 
     def is_cached(self, stream: str) -> bool:
         """Tell whether the last message of a stream serves until the next."""
-        return self.settings.cache_camera_info and stream in INFO_STREAMS
+        return self.settings.cache_camera_info and stream in self._info_streams
 
     def clock_is_zero(self) -> bool:
         """Tell whether the node waits for a simulated clock."""
         return self._node.get_clock().now().nanoseconds == 0
+
+    @property
+    def _info_streams(self) -> list[str]:
+        return [stream for stream, (_, kind) in self._streams.items() if kind == 'CameraInfo']
+
+    def _advertise(self, made: ExitStack) -> list[OutputGroup]:
+        """Make the outputs of the tasks that run; ``made`` undoes it."""
+        settings = self.settings
+        makers = {
+            'depth': lambda: DepthOutputs(self._node, settings.depth_encoding),
+            'flow': lambda: FlowOutputs(self._node),
+            'odometry': lambda: OdometryOutputs(self._node, settings, self.transforms,
+                                                self._log)}
+        outputs = []
+        for task in settings.tasks:
+            if task not in self.missing_tasks:
+                outputs.append(makers[task]())
+                made.callback(outputs[-1].destroy)
+        return outputs
+
+    def _subscribe(self, inputs: dict[str, tuple[str, str]], on_message: Any) -> InputTopics:
+        types = {stream: (self._resolved(topic), getattr(sensor_msgs.msg, kind))
+                 for stream, (topic, kind) in inputs.items()}
+        return InputTopics(self._node, types, self.settings.sync_queue_size, on_message,
+                           self._log)
+
+    def _resolved(self, topic: str) -> str:
+        """Return the name to subscribe to: a compressed image lies below the remapped topic."""
+        base = topic.removesuffix(COMPRESSED)
+        return topic if base == topic else self._node.resolve_topic_name(base) + COMPRESSED
+
+    def _new_reader(self) -> InputReader:
+        settings, topics = self.settings, self.inputs.names
+        compressed = settings.image_transport == 'compressed'
+        if settings.mode == 'sequential':
+            return SequentialReader(topics, settings.rectify, compressed)
+        return StereoReader(topics, self.transforms.baseline, settings.rectify, compressed)
+
+    def _new_synchronizer(self) -> Synchronizer:
+        settings = self.settings
+        max_interval_s = settings.approx_sync_max_interval if settings.approx_sync else 0.0
+        return Synchronizer([stream for stream in self._streams if not self.is_cached(stream)],
+                            round(max_interval_s * 1e9), settings.sync_queue_size)
 
     def _on_message(self, stream: str, stamp_ns: int, message: Any) -> None:
         if not self.active:
@@ -127,32 +175,36 @@ class StereoPipeline:
                 matched = self._with_cached_info(matched)
             if matched is not None:
                 self._matched_s = time.monotonic()
-                self.worker.put(matched)
+                if self.limiter.admits(self._matched_s, self.settings.max_rate):
+                    self.worker.put(matched)
+
+    def _on_cloud(self, stream: str, stamp_ns: int, message: Any) -> None:
+        if self.active:
+            self.lidar.add(stamp_ns, message)
 
     def _with_cached_info(self, matched: MatchedSet) -> MatchedSet | None:
-        if len(self._last_info) < len(INFO_STREAMS):
+        if len(self._last_info) < len(self._info_streams):
             return None
         return MatchedSet(matched.stamp_ns, {**matched.messages, **self._last_info},
                           matched.epoch)
 
-    def _publish(self, result: Any, data: StereoInput) -> None:
+    def _publish(self, result: Any, data: FrameInput) -> None:
         if not data.frame_id:
-            self._log.warning_once('frame_id', 'the left image has an empty frame_id; outputs '
-                                               'have it too, so nobody can place them')
+            self._log.warning_once('frame_id', 'the image has an empty frame_id; outputs have it '
+                                               'too, so nobody can place them')
         if not data.stamp_ns:
-            self._log.warning_once('stamp', 'the left image has a zero stamp; depth is published '
-                                            'with it, odometry is not possible')
-        self.outputs.publish(result, data, self.settings)
+            self._log.warning_once('stamp', 'the image has a zero stamp; depth is published with '
+                                            'it, odometry is not possible')
+        for note in self.worker.reader.notes:
+            self._log.warning_once(note, note)
+        for outputs in self.outputs:
+            outputs.publish(result, data, self.settings)
         self.age_s = (self._node.get_clock().now().nanoseconds - data.stamp_ns) * 1e-9
-        self.output_rate.add(time.monotonic())
+        self.lidar.compare(result.depth, data, self.settings)
 
     def _on_error(self, kind: str, text: str) -> None:
         self._log.error(kind, f'{ERROR_TITLES[kind]}: {text}')
 
-
-def new_synchronizer(settings: PerceptionNodeParameters) -> Synchronizer:
-    """Return a synchroniser of what has to match by stamp."""
-    cached = INFO_STREAMS if settings.cache_camera_info else ()
-    max_interval_s = settings.approx_sync_max_interval if settings.approx_sync else 0.0
-    return Synchronizer([stream for stream in STREAMS if stream not in cached],
-                        round(max_interval_s * 1e9), settings.sync_queue_size)
+    def _on_reset(self) -> None:
+        for outputs in self.outputs:
+            outputs.reset()

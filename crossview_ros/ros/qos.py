@@ -18,6 +18,16 @@ def dense_output() -> QoSProfile:
     return _profile(ReliabilityPolicy.RELIABLE, 2)
 
 
+def status_output() -> QoSProfile:
+    """Return the profile of odometry, as Nav2 subscribes to it."""
+    return _profile(ReliabilityPolicy.RELIABLE, 10)
+
+
+def transforms() -> QoSProfile:
+    """Return the profile of /tf."""
+    return _profile(ReliabilityPolicy.RELIABLE, 100)
+
+
 def diagnostics() -> QoSProfile:
     """Return the profile of /diagnostics."""
     return _profile(ReliabilityPolicy.RELIABLE, 1)

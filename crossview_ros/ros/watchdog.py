@@ -154,7 +154,7 @@ def _stamps_differ(topics: list[TopicFacts], sync: SyncFacts) -> str:
     text = f'stamps of {worst.topic} and {topics[0].topic} differ by at least {distance_s:.6f} s'
     if distance_s > 1.0:
         return f'{text}: do they come from two recordings, or from two clocks?'
-    if worst.stream.endswith('_info') and not sync.cached_info:
+    if worst.stream.endswith('info') and not sync.cached_info:
         return f'{text}: the camera_info is not that of the image; set cache_camera_info: true'
     if not sync.approximate:
         return (f'{text}: set approx_sync: true with approx_sync_max_interval above '

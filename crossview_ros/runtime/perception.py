@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine: images in, depth and flow out; each image is encoded once for all heads."""
+import dataclasses
 from dataclasses import dataclass, replace
 from pathlib import Path
 import threading
@@ -14,9 +15,13 @@ from crossview_ros.runtime.flow import optical_flow
 from crossview_ros.runtime.inference import EncodedImage, SingleInference
 from crossview_ros.runtime.inputs import check_inputs
 from crossview_ros.runtime.manifest import find_model, load_manifest, ModelManifest
+from crossview_ros.runtime.odometry import flow_sigma, seen_depth, SeenDepth, VisualOdometry
 from crossview_ros.runtime.options import DYNAMIC_OPTIONS, PerceptionOptions
 from crossview_ros.runtime.results import PerceptionResult, StageTimer
 import numpy as np
+
+HEADS_OF_ODOMETRY = ('stereo', 'flow')
+TASKS = (*HEADS_OF_ODOMETRY, 'odometry')
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,14 @@ class _Previous:
 
     left: EncodedImage
     stamp_ns: int
+    seen: SeenDepth | None   # for the odometry
 
 
 class Perception:
     """
-    Depth, disparity and flow of a stream of images, by one network with several heads.
+    Depth, flow and odometry of a stream of images, by one network with several heads.
 
-    Keeps the features of the previous left image between calls, and nothing else of a frame.
+    Keeps features and depth of the previous left image between calls, and the camera's pose.
 
     Any thread may call any method. Frames are answered one at a time, in the order in which the
     calls get in; `reset` and `set_options` never wait for a frame that is being answered.
@@ -42,11 +48,14 @@ class Perception:
         """
         Put the parts together; `open` is the usual way.
 
-        :param tasks: Heads to run, of the manifest's; None: all that can run here.
+        :param tasks: Among `TASKS`; None: all that the model can do.
         :raises ConfigError: If the model cannot do what is asked for.
         """
         self.manifest = manifest
         self.tasks = _choose_tasks(manifest, tasks)
+        self._heads = HEADS_OF_ODOMETRY if 'odometry' in self.tasks else self.tasks
+        self._odometry = VisualOdometry()
+        self._odometry_epoch = 0
         self._backend = backend
         self._options = self._checked(options)
         self._inference = SingleInference(backend, manifest, options.inference_size)
@@ -119,16 +128,24 @@ class Perception:
                 options, previous, epoch = self._options, self._previous, self._num_resets
             timer = StageTimer(self._backend.wait)
             views, shift_px = [left], 0
-            if 'stereo' in self.tasks and right is not None:
+            if 'stereo' in self._heads and right is not None:
                 right, shift_px = align_right(right, rig)
                 views.append(right)
             encoded = self._encode(views, timer)
             predictions = self._predict(encoded, previous, timer)
             with timer.stage('post'):
-                fields = self._interpret(predictions, rig, shift_px, options)
+                dense = {task: self._inference.restore(task, prediction)
+                         for task, prediction in predictions.items()}
+                fields = _interpret(dense, rig, shift_px, options)
+            seen = None
+            if 'odometry' in self.tasks and 'stereo' in dense and stamp_ns:
+                seen = seen_depth(fields['depth'], fields['disparity'], dense['stereo'][1], rig,
+                                  stamp_ns)
+                with timer.stage('odometry'):
+                    fields.update(self._track(previous, dense, stamp_ns, epoch))
             if 'flow' in predictions:
                 fields['previous_stamp_ns'] = previous.stamp_ns
-            self._remember(encoded[0], stamp_ns, epoch)
+            self._remember(encoded[0], stamp_ns, seen, epoch)
         return PerceptionResult(int(stamp_ns), **fields, timing_ms=timer.timing_ms)
 
     def warm_up(self) -> None:
@@ -144,7 +161,7 @@ class Perception:
             with self._state:
                 self._check_open()
             image = self._inference.encode(self._inference.prepare(blank))
-            for task in self.tasks:
+            for task in self._heads:
                 self._inference.predict(task, image, image)
 
     def set_options(self, **changes: Any) -> None:
@@ -193,7 +210,7 @@ class Perception:
         pairs = {}
         if len(encoded) == 2:
             pairs['stereo'] = (left, encoded[1])
-        if 'flow' in self.tasks and previous is not None \
+        if 'flow' in self._heads and previous is not None \
                 and previous.left.adapter == left.adapter:
             pairs['flow'] = (previous.left, left)
         predictions = {}
@@ -202,42 +219,57 @@ class Perception:
                 predictions[task] = self._inference.predict(task, view1, view2)
         return predictions
 
-    def _interpret(self, predictions: dict[str, Any], rig: StereoRig | PinholeCamera,
-                   shift_px: int, options: PerceptionOptions) -> dict[str, Any]:
-        """Return the fields of the result that the predictions give."""
-        fields = {}
-        dense = {task: self._inference.restore(task, prediction)
-                 for task, prediction in predictions.items()}
-        if 'stereo' in dense:
-            disparity, log_scale = dense['stereo']
-            result = stereo_depth(disparity - shift_px, log_scale, rig, options)
-            fields.update(depth=result.depth, disparity=result.disparity,
-                          confidence=result.confidence)
-        if 'flow' in dense:
-            result = optical_flow(*dense['flow'])
-            fields.update(flow=result.flow, flow_confidence=result.confidence)
-        return fields
+    def _track(self, previous: _Previous | None, dense: dict[str, Any], stamp_ns: int,
+               epoch: int) -> dict[str, Any]:
+        """Return the fields of the result that the odometry gives."""
+        if epoch != self._odometry_epoch:
+            self._odometry.reset()
+            self._odometry_epoch = epoch
+        if 'flow' in dense and previous.seen is not None and stamp_ns > previous.stamp_ns:
+            flow, log_scale = dense['flow']
+            step = self._odometry.track(previous.seen, flow, flow_sigma(log_scale), stamp_ns)
+        else:
+            step = self._odometry.begin(stamp_ns)
+        return {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
 
-    def _remember(self, left: EncodedImage, stamp_ns: int, epoch: int) -> None:
+    def _remember(self, left: EncodedImage, stamp_ns: int, seen: SeenDepth | None,
+                  epoch: int) -> None:
         with self._state:
             # a reset while the frame was answered holds for this frame too
-            if 'flow' in self.tasks and epoch == self._num_resets:
-                self._previous = _Previous(left, int(stamp_ns))
+            if 'flow' in self._heads and epoch == self._num_resets:
+                self._previous = _Previous(left, int(stamp_ns), seen)
 
     def _check_open(self) -> None:
         if self._closed:
             raise BackendError('this Perception is closed; open another one')
 
     def _checked(self, options: PerceptionOptions) -> PerceptionOptions:
-        if options.min_confidence > 0 and 'stereo' in self.tasks \
+        if options.min_confidence > 0 and 'stereo' in self._heads \
                 and self.manifest.outputs['stereo'].log_scale is None:
             raise ConfigError(f"model '{self.manifest.name}' gives no confidence for stereo; "
                               'min_confidence must be 0')
         return options
 
 
+def _interpret(dense: dict[str, Any], rig: StereoRig | PinholeCamera, shift_px: int,
+               options: PerceptionOptions) -> dict[str, Any]:
+    """Return the fields of the result that the heads give."""
+    fields = {}
+    if 'stereo' in dense:
+        disparity, log_scale = dense['stereo']
+        result = stereo_depth(disparity - shift_px, log_scale, rig, options)
+        fields.update(depth=result.depth, disparity=result.disparity,
+                      confidence=result.confidence)
+    if 'flow' in dense:
+        result = optical_flow(*dense['flow'])
+        fields.update(flow=result.flow, flow_confidence=result.confidence)
+    return fields
+
+
 def _choose_tasks(manifest: ModelManifest, tasks: list[str] | None) -> tuple[str, ...]:
     available = [task for task in OUTPUT_OF_TASK if task in manifest.tasks]
+    if set(HEADS_OF_ODOMETRY) <= set(available):
+        available.append('odometry')
     unknown = sorted(set(tasks or ()) - set(available))
     if unknown or tasks is not None and not tasks or not available:
         raise ConfigError(f"model '{manifest.name}' can run the tasks "

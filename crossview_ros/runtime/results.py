@@ -40,6 +40,8 @@ class PerceptionResult:
     covariance: np.ndarray | None = None        # (6, 6) of T_odom_camera, x y z rx ry rz
     covariance_rel: np.ndarray | None = None    # (6, 6) of T_prev_cur, x y z rx ry rz
     status: TrackingStatus = TrackingStatus.OFF
+    lost_reason: str = ''               # why, where the status is LOST
+    num_inliers: int | None = None      # points that agree with T_prev_cur
     # [ms] prepare, encode, one per task that ran, post
     timing_ms: dict[str, float] = field(default_factory=dict)
 

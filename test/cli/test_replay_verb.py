@@ -122,7 +122,7 @@ def test_demo_in_process_says_so_and_scores_the_sample(opened, tmp_path, capsys)
     assert any('Run in process, as asked for' in note for note in stored['notes'])
     assert stored['metrics']['depth.coverage']['value'] == pytest.approx(1.0, abs=0.1)
     assert stored['metrics']['depth.abs_rel']['value'] > 0
-    assert opened[0].options['tasks'] == ['stereo']
+    assert opened[0].options['tasks'] is None   # all that the model can do
     assert 'in process, without ROS' in (out / 'report.html').read_text()
     # a second run replaces the sample
     assert main(['demo', '--in-process', '--frames', '2', '--out', str(out)]) == 0

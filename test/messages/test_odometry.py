@@ -2,7 +2,8 @@
 """Odometry survives the message; covariances that consumers misread are refused."""
 from crossview_ros.errors import MessageError
 from crossview_ros.geometry.se3 import exp_se3
-from crossview_ros.messages.odometry import read_pose, write_odometry
+from crossview_ros.messages.odometry import (
+    read_pose, transform_from_pose, write_lost_odometry, write_odometry, write_transform)
 import numpy as np
 import pytest
 
@@ -90,3 +91,30 @@ def test_a_pose_of_a_real_bag_is_rigid(bag_messages):
     T = read_pose(bag_messages('kitti_raw_residential_a', '/ground_truth/odom').pose.pose)
     np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.linalg.det(T[:3, :3]) == pytest.approx(1)
+
+
+def test_a_lost_pose_has_variances_that_say_so(messages, rng):
+    T = exp_se3(rng.normal(size=6))
+    sent = messages.sent(write_lost_odometry(messages.blank(ODOMETRY), T, STAMP, 'odom',
+                                             'base_link'), ODOMETRY)
+    np.testing.assert_allclose(read_pose(sent.pose.pose), T, atol=1e-14)
+    for part in (sent.pose, sent.twist):
+        np.testing.assert_array_equal(np.reshape(part.covariance, (6, 6)), 9999 * np.eye(6))
+
+
+def test_a_lost_pose_that_is_null_is_no_pose(messages):
+    sent = messages.sent(write_lost_odometry(messages.blank(ODOMETRY), None, STAMP, 'odom',
+                                             'base_link'), ODOMETRY)
+    with pytest.raises(MessageError, match='no orientation'):
+        read_pose(sent.pose.pose)
+
+
+def test_a_transform_survives_the_message(messages, rng):
+    T = exp_se3(rng.normal(size=6))
+    kind = 'geometry_msgs/msg/TransformStamped'
+    sent = messages.sent(write_transform(messages.blank(kind), T, STAMP, 'odom', 'base_link'),
+                         kind)
+    at, turn = sent.transform.translation, sent.transform.rotation
+    given = transform_from_pose((at.x, at.y, at.z, turn.x, turn.y, turn.z, turn.w))
+    np.testing.assert_allclose(given, T, atol=1e-14)
+    assert (sent.header.frame_id, sent.child_frame_id) == ('odom', 'base_link')

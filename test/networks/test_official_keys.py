@@ -18,7 +18,13 @@ import pytest
     ('dec_blocks.7.norm_y.bias', 'decoder.blocks.7.norm_y.bias'),
     ('dec_norm.bias', 'decoder.norm.bias'),
     ('prediction_head.weight', 'head.weight'),
-    ('head.dpt.head.4.weight', 'head.dpt.head.4.weight')])
+    ('head.dpt.head.4.weight', 'head.leave.weight'),
+    ('head.dpt.act_1_postprocess.1.bias', 'head.reassemble.0.1.bias'),
+    ('head.dpt.act_postprocess.0.1.bias', 'head.reassemble.0.1.bias'),   # alias
+    ('head.dpt.scratch.layer4_rn.weight', 'head.align.3.weight'),
+    ('head.dpt.scratch.layer_rn.3.weight', 'head.align.3.weight'),       # alias
+    ('head.dpt.scratch.refinenet2.resConfUnit1.conv2.bias', 'head.fuse.1.residual1.conv2.bias'),
+    ('head.dpt.scratch.refinenet4.out_conv.weight', 'head.fuse.3.leave.weight')])
 def test_each_kind_of_key_has_its_place(official, ours):
     assert from_official_key(official) == ours
 

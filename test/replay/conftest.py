@@ -2,6 +2,7 @@
 """Build small stereo bags whose truth is known by construction, and a Perception to answer."""
 from types import SimpleNamespace
 
+from crossview_ros.runtime.results import PerceptionResult, TrackingStatus
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -89,13 +90,65 @@ def write_stereo_bag(folder, num_frames=4, truth=True, p3=-FX * BASELINE, step_n
     return folder
 
 
+def write_moving_bag(folder, poses_x, flow_x=3.0, hidden=False, stereo=True):
+    """
+    Write a bag whose image moves by flow_x to the right each frame, with true flow and poses.
+
+    :param poses_x: Forward positions of the base [m], one a frame; the camera looks along it.
+    """
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 256, (HEIGHT, WIDTH + 200, 3), dtype=np.uint8)
+    with BagMaker(folder) as bag:
+        bag.add('/tf_static', 'tf2_msgs/msg/TFMessage', 1, transforms=[transform_edge(
+            'base_link', 'left', (0.1, 0.0, 1.0), (-0.5, 0.5, -0.5, 0.5))])
+        for index, x in enumerate(poses_x):
+            stamp, start = 10**9 + index * 10**8, 150 - int(index * flow_x)
+            bag.info('/left/camera_info', stamp)
+            bag.image('/left/image_rect', stamp, wide[:, start:start + WIDTH], 'rgb8')
+            if stereo:
+                bag.info('/right/camera_info', stamp, -FX * BASELINE, 'right')
+                bag.image('/right/image_rect', stamp,
+                          wide[:, start + DISPARITY:start + DISPARITY + WIDTH], 'rgb8', 'right')
+            pose = SimpleNamespace(position=xyz(x, 0, 0), orientation=xyzw(0, 0, 0, 1))
+            bag.add('/ground_truth/odom', 'nav_msgs/msg/Odometry', stamp,
+                    header=header(stamp, 'map'), child_frame_id='base_link',
+                    pose=SimpleNamespace(pose=pose, covariance=np.zeros(36)))
+            if index:
+                flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
+                flow[..., 0] = flow_x
+                bag.image('/ground_truth/flow', stamp, flow, '32FC2')
+            if index and hidden:
+                mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+                mask[:, WIDTH // 2:] = 255
+                bag.image('/ground_truth/flow_occluded', stamp, mask, 'mono8')
+    return folder
+
+
+def xyz(x, y, z):
+    """Return a vector message."""
+    return SimpleNamespace(x=float(x), y=float(y), z=float(z))
+
+
+def xyzw(x, y, z, w):
+    """Return a quaternion message."""
+    return SimpleNamespace(x=float(x), y=float(y), z=float(z), w=float(w))
+
+
+def transform_edge(parent, child, translation, rotation):
+    """Return a TransformStamped."""
+    return SimpleNamespace(header=header(0, parent), child_frame_id=child,
+                           transform=SimpleNamespace(translation=xyz(*translation),
+                                                     rotation=xyzw(*rotation)))
+
+
 class FakePerception:
     """Answer every pair with the true disparity plus ``error_px``; the first row is invalid."""
 
     def __init__(self, error_px=0.0, odometry=False):
         """Start without history."""
         self.error_px, self.odometry = error_px, odometry
-        self.backend_name, self.device, self.tasks = 'fake', 'cpu', ('stereo',)
+        self.backend_name, self.device = 'fake', 'cpu'
+        self.tasks = ('stereo', 'odometry') if odometry else ('stereo',)
         self.manifest = SimpleNamespace(name='fake_tiny', default_size_hw=(32, 48),
                                         licence='Apache-2.0', files={'weights': 'ab' * 32})
         self.calls, self.num_resets = [], 0
@@ -135,6 +188,68 @@ def make_stereo_bag(tmp_path):
 def fake_perception():
     """Return the class of the fake."""
     return FakePerception
+
+
+class MovingPerception(FakePerception):
+    """
+    Answer as FakePerception, with a flow to the right and equal steps forward.
+
+    Pairs whose number is in ``lost`` have no motion. One image alone gets a flow only.
+    """
+
+    def __init__(self, flow_x=3.0, step_m=0.5, lost=()):
+        """Start without history."""
+        super().__init__(odometry=True)
+        self.tasks = ('stereo', 'flow', 'odometry')
+        self.flow_x, self.step_m, self.lost = flow_x, step_m, lost
+        self.before_ns, self.T_odom_camera = None, np.eye(4)
+
+    def reset(self):
+        """Forget the frame before."""
+        super().reset()
+        self.before_ns = None
+
+    def process(self, left, right, rig, stamp_ns, cloud=None):
+        """Return a PerceptionResult."""
+        fields, number, before_ns = {}, len(self.calls), self.before_ns
+        if right is None:
+            self.calls.append((stamp_ns, cloud))
+        else:
+            answer = super().process(left, right, rig, stamp_ns, cloud)
+            fields = {name: getattr(answer, name)
+                      for name in ('depth', 'disparity', 'confidence', 'timing_ms')}
+            fields.update(self._motion(number, before_ns))
+        if before_ns is not None:
+            flow = np.zeros((*left.shape[:2], 2), np.float32)
+            flow[..., 0] = self.flow_x
+            fields.update(flow=flow, flow_confidence=np.full(left.shape[:2], 0.5, np.float32),
+                          previous_stamp_ns=before_ns)
+        self.before_ns = stamp_ns
+        return PerceptionResult(stamp_ns, **fields)
+
+    def _motion(self, number, before_ns):
+        if before_ns is None:
+            return {'status': TrackingStatus.INITIALISING, 'T_odom_camera': np.eye(4)}
+        if number in self.lost:
+            return {'status': TrackingStatus.LOST}
+        T_prev_cur = np.eye(4)
+        T_prev_cur[2, 3] = self.step_m
+        self.T_odom_camera = self.T_odom_camera @ T_prev_cur
+        return {'status': TrackingStatus.OK, 'T_prev_cur': T_prev_cur,
+                'T_odom_camera': self.T_odom_camera, 'covariance': 1e-4 * np.eye(6),
+                'covariance_rel': 1e-5 * np.eye(6)}
+
+
+@pytest.fixture
+def make_moving_bag(tmp_path):
+    """Return `write_moving_bag` on a fresh folder."""
+    return lambda *args, **options: write_moving_bag(tmp_path / 'moving', *args, **options)
+
+
+@pytest.fixture
+def moving_perception():
+    """Return the class of the fake that moves."""
+    return MovingPerception
 
 
 @pytest.fixture

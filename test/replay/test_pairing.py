@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Left and right images are paired by stamp, each once; what stays alone is counted."""
-from crossview_ros.replay.pairing import MAX_WAITING, StereoPairer
+from crossview_ros.replay.pairing import MAX_WAITING, SingleCamera, StereoPairer
 import pytest
 
 
@@ -78,3 +78,14 @@ def test_counts_add_up():
     pair(pairer, ('l', 0), ('r', 2), ('l', 10), ('l', 20), ('r', 21), ('r', 40), ('l', 19))
     counts = pairer.counts
     assert counts.left + counts.right == 2 * counts.paired + counts.unmatched + counts.backward
+
+
+def test_images_of_one_camera_pass_in_order_and_old_ones_are_counted():
+    camera, second = SingleCamera(), 10**9
+    found = []
+    for stamp in (5 * second, 5 * second + 7, 5 * second + 3, 2 * second, 2 * second + 1):
+        found += [(at, restart) for at, _, _, restart in camera.add_left(stamp, None)]
+    assert found == [(5 * second, False), (5 * second + 7, False), (2 * second, True),
+                     (2 * second + 1, False)]
+    counts = camera.counts
+    assert (counts.left, counts.paired, counts.backward, counts.restarts) == (5, 4, 1, 1)

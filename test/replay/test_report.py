@@ -11,10 +11,10 @@ from crossview_ros.replay.metrics_file import metrics_dict, percentiles
 from crossview_ros.replay.report import write_report
 from crossview_ros.replay.report_data import (
     Count, FrameRecord, IN_PROCESS, LIVE, Panel, panel_indices, ReportData)
-from crossview_ros.replay.report_page import summary_sentence
 from crossview_ros.replay.report_pictures import (
     depth_tile, DepthScale, error_tile, MISSED, NO_DATA, shrink_image, shrink_map, TOO_FAR,
     TOO_NEAR)
+from crossview_ros.replay.report_summary import summary_sentence
 from crossview_ros.replay.scores import RangeRow, ReliabilityRow
 from matplotlib.image import imread
 import numpy as np
@@ -94,9 +94,10 @@ def test_metrics_json_is_strict_and_undefined_is_null(tmp_path, rng):
                         parse_constant=lambda text: pytest.fail(f'{text} is no JSON'))
     assert stored['metrics']['depth.abs_rel']['value'] is None
     assert stored['metrics']['depth.abs_rel']['unit'] == '-'
-    assert stored['frames'] == {'offered': 8, 'answered': 7, 'counts': {
-        'answered': {'value': 7, 'meaning': 'pairs with depth'},
-        'dropped': {'value': 1, 'meaning': 'newest wins'}}}
+    frames = stored['frames']
+    assert frames.pop('counts') == {'answered': {'value': 7, 'meaning': 'pairs with depth'},
+                                    'dropped': {'value': 1, 'meaning': 'newest wins'}}
+    assert frames == {'subject': 'stereo pairs', 'offered': 8, 'answered': 7, 'outputs': {}}
     assert stored['per_frame'][3]['latency_ms'] is None
 
 
@@ -131,7 +132,7 @@ def test_report_of_a_single_frame(tmp_path, rng):
 
 @pytest.mark.parametrize(('value', 'text'), [
     (0.0, '0'), (123.456, '123'), (1.2345, '1.23'), (0.0012345, '0.00123'), (-2.5, '-2.50'),
-    (float('nan'), '-'), (45678.9, '45679')])
+    (float('nan'), '-'), (45678.9, '45679'), (9.9996, '10.0')])
 def test_numbers_have_three_significant_digits(value, text):
     assert significant(value) == text
 

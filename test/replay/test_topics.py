@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stereo topics are found by the baseline in CameraInfo, whatever the topics are called."""
+"""A stereo pair is found by the baseline in CameraInfo, else one camera, by any name."""
 from crossview_ros.errors import MessageError
 from crossview_ros.replay.bag import Bag
-from crossview_ros.replay.topics import cameras_of, find_stereo_topics, stereo_pairs
+from crossview_ros.replay.topics import cameras_of, find_input_topics, stereo_pairs
 import numpy as np
 import pytest
 
@@ -23,7 +23,7 @@ def test_pair_is_found_by_baseline_with_unusual_names(make_bag):
         add_camera(bag, '/rig/beta', p3=-20.0)
         add_camera(bag, '/other', fx=50.0)
     with Bag(bag.folder) as opened:
-        topics = find_stereo_topics(opened)
+        topics = find_input_topics(opened)
     assert (topics.left.image, topics.right.image) == ('/rig/alpha/image_rect',
                                                        '/rig/beta/image_rect')
     assert (topics.left.info, topics.right.info) == ('/rig/alpha/camera_info',
@@ -37,7 +37,7 @@ def test_rectified_colour_is_preferred_and_depth_is_no_image(make_bag):
                                          'depth_rect'))
         add_camera(bag, '/right', p3=-20.0, images=('image_raw',))
     with Bag(bag.folder) as opened:
-        topics = find_stereo_topics(opened)
+        topics = find_input_topics(opened)
     assert topics.left.image == '/left/image_rect_color'
     assert topics.right.image == '/right/image_raw'
 
@@ -49,7 +49,7 @@ def test_the_pair_with_most_images_is_taken(make_bag):
             add_camera(bag, f'{name}/right', p3=-20.0, count=count)
     with Bag(bag.folder) as opened:
         pairs = stereo_pairs(opened)
-        assert find_stereo_topics(opened).left.image == '/rear/left/image_rect'
+        assert find_input_topics(opened).left.image == '/rear/left/image_rect'
     assert [(left.image, right.image) for left, right in pairs] == [
         ('/rear/left/image_rect', '/rear/right/image_rect'),
         ('/front/left/image_rect', '/front/right/image_rect')]
@@ -61,18 +61,41 @@ def test_names_decide_where_no_camera_info_has_a_baseline(make_bag):
         add_camera(bag, '/cam/infra2')
         add_camera(bag, '/cam/color')
     with Bag(bag.folder) as opened:
-        topics = find_stereo_topics(opened)
+        topics = find_input_topics(opened)
     assert (topics.left.image, topics.right.image) == ('/cam/infra1/image_rect',
                                                        '/cam/infra2/image_rect')
 
 
-def test_no_pair_lists_the_cameras_and_says_what_to_do(make_bag):
+def test_without_a_pair_it_is_the_camera_with_most_images(make_bag):
     with make_bag() as bag:
-        add_camera(bag, '/mono')
+        add_camera(bag, '/a', count=1)
+        add_camera(bag, '/b', count=3)
     with Bag(bag.folder) as opened:
-        with pytest.raises(MessageError, match=r'no stereo pair.*/mono/image_rect \(P\[3\] = 0\)'
-                                               r'.*--left and --right'):
-            find_stereo_topics(opened)
+        topics = find_input_topics(opened)
+    assert (topics.left.image, topics.right, topics.mode) == ('/b/image_rect', None, 'sequential')
+    assert topics.names == ['/b/image_rect', '/b/camera_info']
+    assert topics.described == 'one camera, /b/image_rect'
+
+
+def test_of_equal_cameras_the_front_one_is_taken(make_bag):
+    with make_bag() as bag:
+        for name in ('/CAM_BACK', '/CAM_FRONT_LEFT', '/CAM_FRONT'):
+            add_camera(bag, name)
+    with Bag(bag.folder) as opened:
+        assert find_input_topics(opened).left.image == '/CAM_FRONT/image_rect'
+
+
+def test_a_bag_without_images_or_calibration_says_what_it_holds(make_bag):
+    with make_bag('infos') as bag:
+        bag.info('/mono/camera_info', 0)
+    with Bag(bag.folder) as opened:
+        with pytest.raises(MessageError, match='holds no images; its topics: /mono/camera_info'):
+            find_input_topics(opened)
+    with make_bag('images') as bag:
+        bag.image('/mono/image_rect', 0, BLANK, 'mono8')
+    with Bag(bag.folder) as opened:
+        with pytest.raises(MessageError, match='no camera_info beside the images /mono/image'):
+            find_input_topics(opened)
 
 
 def test_named_topics_override_the_choice(make_bag):
@@ -81,16 +104,18 @@ def test_named_topics_override_the_choice(make_bag):
             add_camera(bag, f'{name}/left')
             add_camera(bag, f'{name}/right', p3=-20.0)
     with Bag(bag.folder) as opened:
-        topics = find_stereo_topics(opened, '/rear/left/image_rect', '/rear/right/image_rect')
+        topics = find_input_topics(opened, '/rear/left/image_rect', '/rear/right/image_rect')
         assert topics.left.info == '/rear/left/camera_info'
-        with pytest.raises(MessageError, match='both the left and the right'):
-            find_stereo_topics(opened, left='/rear/left/image_rect')
+        alone = find_input_topics(opened, left='/rear/left/image_rect')
+        assert alone.right is None and alone.mode == 'sequential'
+        with pytest.raises(MessageError, match='name the left too'):
+            find_input_topics(opened, right='/rear/right/image_rect')
         with pytest.raises(MessageError, match='no topic'):
-            find_stereo_topics(opened, '/x', '/rear/right/image_rect')
+            find_input_topics(opened, '/x', '/rear/right/image_rect')
         with pytest.raises(MessageError, match='CameraInfo, no image'):
-            find_stereo_topics(opened, '/rear/left/camera_info', '/rear/right/image_rect')
+            find_input_topics(opened, '/rear/left/camera_info', '/rear/right/image_rect')
         with pytest.raises(MessageError, match='no topic'):
-            find_stereo_topics(opened, cloud='/points')
+            find_input_topics(opened, cloud='/points')
 
 
 def test_image_without_camera_info_is_refused(make_bag):
@@ -99,7 +124,7 @@ def test_image_without_camera_info_is_refused(make_bag):
         add_camera(bag, '/right', p3=-20.0)
     with Bag(bag.folder) as opened:
         with pytest.raises(MessageError, match="expected '/lonely/camera_info'"):
-            find_stereo_topics(opened, '/lonely/image_rect', '/right/image_rect')
+            find_input_topics(opened, '/lonely/image_rect', '/right/image_rect')
 
 
 def test_raw_images_with_lens_distortion_are_known(make_bag):
@@ -118,12 +143,15 @@ def test_raw_images_with_lens_distortion_are_known(make_bag):
     ('euroc_v101_static_a', '/cam0/image_raw', '/cam1/image_raw')])
 def test_pairs_of_recorded_bags(shared_dir, name, left, right):
     with Bag(shared_dir / 'data' / 'bags' / name) as bag:
-        topics = find_stereo_topics(bag)
+        topics = find_input_topics(bag)
     assert (topics.left.image, topics.right.image) == (left, right)
 
 
-@pytest.mark.parametrize('name', ['kitti00_mini', 'tum_fr1_desk', 'nuscenes_n015'])
-def test_one_camera_bags_have_no_pair(shared_dir, name):
+@pytest.mark.parametrize(('name', 'image'), [
+    ('kitti00_mini', '/camera/image_rect'), ('tum_fr1_desk', '/camera/rgb/image_color'),
+    ('kitti_object_000007', '/camera/image_rect_color'),
+    ('nuscenes_n015', '/CAM_FRONT/image_raw/compressed')])
+def test_camera_of_recorded_bags_without_a_pair(shared_dir, name, image):
     with Bag(shared_dir / 'data' / 'bags' / name) as bag:
-        with pytest.raises(MessageError, match='no stereo pair'):
-            find_stereo_topics(bag)
+        topics = find_input_topics(bag)
+    assert (topics.left.image, topics.right) == (image, None)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A live perception_node with a fake engine, a stereo camera in front and ears behind it."""
-from array import array
+"""A live node with a fake engine, cameras and a LiDAR in front and ears behind it."""
 import itertools
 import json
 import os
@@ -13,6 +12,7 @@ import time
 
 from crossview_ros.ros.collector import DEPTH_OUTPUTS, OutputCollector
 from crossview_ros.ros.session import NodeSession
+from live_messages import MESSAGES
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -22,20 +22,19 @@ ALL_OUTPUTS = {**DEPTH_OUTPUTS, 'disparity': 'stereo_msgs/msg/DisparityImage',
 TOPICS = {'left_image': (Image, 'left/image_rect'), 'left_info': (CameraInfo, 'left/camera_info'),
           'right_image': (Image, 'right/image_rect'),
           'right_info': (CameraInfo, 'right/camera_info')}
+ONE_CAMERA = {'image': (Image, 'image_rect'), 'camera_info': (CameraInfo, 'camera_info')}
 LIMIT_S = 10.0
 STEP_NS = 50_000_000
 START_NS = 1_700_000_000_000_000_000
-WIDTH, HEIGHT, FX, BASELINE = 64, 48, 100.0, 0.12
-LEFT_FRAME, RIGHT_FRAME = 'camera_left_optical_frame', 'camera_right_optical_frame'
 NUMBERS = itertools.count()
 
 
-class StereoCamera:
-    """Publishes pairs; what a message holds may be edited before it goes out."""
+class Sensors:
+    """Publish sets of messages; what a message holds may be edited before it goes out."""
 
     def __init__(self, namespace, reliable=True, topics=TOPICS):
         """Remember where to publish."""
-        self._session = NodeSession('camera', namespace)
+        self._session = NodeSession('sensors', namespace)
         self._qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE if reliable
                                else ReliabilityPolicy.BEST_EFFORT)
         self._topics = topics
@@ -52,21 +51,26 @@ class StereoCamera:
         """Leave ROS."""
         self._session.__exit__()
 
+    def topic_names(self):
+        """Return (name, types) of every topic in ROS."""
+        return self._session.node.get_topic_names_and_types()
+
     def send(self, stamp_ns, only=None, **edits):
         """
-        Publish one pair.
+        Publish one message of each stream.
 
         :param only: Streams to publish; None: all.
         :param edits: Stream -> function that changes its message.
         """
-        for stream, message in stereo_messages(stamp_ns).items():
-            if stream in self.publishers and (only is None or stream in only):
+        for stream, publisher in self.publishers.items():
+            if only is None or stream in only:
+                message = MESSAGES[stream](stamp_ns)
                 edits.get(stream, lambda message: None)(message)
-                self.publishers[stream].publish(message)
+                publisher.publish(message)
 
 
 class LiveNode:
-    """The node as a process, its camera, and a collector of its outputs."""
+    """The node as a process, its sensors, and a collector of its outputs."""
 
     def __init__(self, parameters=None, engine=None, topics=DEPTH_OUTPUTS, camera=None,
                  arguments=(), program=(str(SCRIPT),)):
@@ -74,10 +78,11 @@ class LiveNode:
         Remember what to start.
 
         :param parameters: Name -> value for the command line.
-        :param engine: Behaviour of the fake engine.
-        :param camera: Options of StereoCamera.
+        :param engine: Behaviour of the fake engine; its task names the node.
+        :param camera: Options of Sensors.
         :param program: What Python runs.
         """
+        self.name = f"{(engine or {}).get('task', 'perception')}_node"
         self.namespace = f'/live{next(NUMBERS)}'
         settings = {'diagnostic_updater.period': 0.05, **(parameters or {})}
         command = [sys.executable, *program, '--ros-args', '-r', f'__ns:={self.namespace}']
@@ -89,7 +94,7 @@ class LiveNode:
         self._environment = {**os.environ, 'FAKE_ENGINE': json.dumps(engine or {})}
         self._log = tempfile.NamedTemporaryFile(prefix='live_node_')
         self.collector = OutputCollector(topics, self.namespace)
-        self.camera = StereoCamera(self.namespace, **(camera or {}))
+        self.camera = Sensors(self.namespace, **(camera or {}))
         self.stamp_ns = START_NS
         self.process = None
 
@@ -130,28 +135,32 @@ class LiveNode:
 
     def until_active(self):
         """Wait for the state active; returns itself."""
-        self.collector.wait_until_active('perception_node', LIMIT_S, self.check)
+        self.collector.wait_until_active(self.name, LIMIT_S, self.check)
         return self
 
-    def until_answering(self):
-        """Wait until pairs go in and answers come out; returns itself."""
+    def until_answering(self, topics=None):
+        """
+        Wait until sets go in and answers come out; returns itself.
+
+        :param topics: Where answers are expected; None: on all that are collected.
+        """
         self.until_active()
         deadline_s = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline_s:
             stamp_ns = self.send()
             if all(self.answer(stamp_ns, topic, self._patience_s) is not None
-                   for topic in self.collector.topics):
+                   for topic in topics or self.collector.topics):
                 return self
             self.check()
         raise AssertionError(f'no answer: {self.log}')
 
     def next_stamp(self, step_ns=STEP_NS):
-        """Return the stamp of the next pair."""
+        """Return the stamp of the next set."""
         self.stamp_ns += step_ns
         return self.stamp_ns
 
     def send(self, **options):
-        """Send a pair with the next stamp; returns the stamp."""
+        """Send a set with the next stamp; returns the stamp."""
         stamp_ns = self.next_stamp()
         self.camera.send(stamp_ns, **options)
         return stamp_ns
@@ -160,9 +169,9 @@ class LiveNode:
         """Return the answer with this stamp; None if there is none in time."""
         return self.collector.wait_for_stamp(topic, stamp_ns, limit_s)
 
-    def answers_a_good_pair(self):
+    def answers_a_good_pair(self, topic='depth/image'):
         """Tell whether the node still does its work."""
-        return self.answer(self.send()) is not None
+        return self.answer(self.send(), topic) is not None
 
     def answered(self, stamp_ns, topic='depth/image'):
         """Tell whether the answer has come already."""
@@ -170,7 +179,7 @@ class LiveNode:
 
     def wait_for(self, task, accept):
         """Wait until the status of a task is accepted; return (level, message, values)."""
-        name = f'{self.namespace.lstrip("/")}/perception_node: {task}'
+        name = f'{self.namespace.lstrip("/")}/{self.name}: {task}'
 
         def fits(statuses):
             return name in statuses and accept(*reading(statuses[name]))
@@ -201,35 +210,3 @@ def reading(status):
     """Return level as a number, message and values of a DiagnosticStatus."""
     level = status.level[0] if isinstance(status.level, bytes) else status.level
     return level, status.message, {pair.key: pair.value for pair in status.values}
-
-
-def stereo_messages(stamp_ns):
-    """Return {stream: message} of one pair."""
-    return {'left_info': camera_info(stamp_ns, LEFT_FRAME, 0.0),
-            'left_image': image(stamp_ns, LEFT_FRAME),
-            'right_info': camera_info(stamp_ns, RIGHT_FRAME, BASELINE),
-            'right_image': image(stamp_ns, RIGHT_FRAME)}
-
-
-def image(stamp_ns, frame_id):
-    """Return a grey rgb8 image."""
-    message = Image(height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH)
-    message.data = array('B', bytes([128]) * (3 * WIDTH * HEIGHT))
-    return with_header(message, stamp_ns, frame_id)
-
-
-def camera_info(stamp_ns, frame_id, baseline):
-    """Return the CameraInfo of a rectified camera."""
-    cx, cy = (WIDTH - 1) / 2, (HEIGHT - 1) / 2
-    message = CameraInfo(height=HEIGHT, width=WIDTH, distortion_model='plumb_bob', d=[0.0] * 5)
-    message.k = [FX, 0.0, cx, 0.0, FX, cy, 0.0, 0.0, 1.0]
-    message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    message.p = [FX, 0.0, cx, -FX * baseline, 0.0, FX, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-    return with_header(message, stamp_ns, frame_id)
-
-
-def with_header(message, stamp_ns, frame_id):
-    """Set stamp and frame."""
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
-    message.header.frame_id = frame_id
-    return message

@@ -4,64 +4,14 @@ import re
 import signal
 import time
 
+from asker import Asker, until_done
 from crossview_ros.ros.node_parameters import PerceptionNodeParameters
-from crossview_ros.ros.session import NodeSession
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
-from live_node import LIMIT_S, LiveNode, NUMBERS, until_logged
+from live_node import LiveNode, NUMBERS, until_logged
 import pytest
-from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
-from rclpy.parameter import Parameter
+from rcl_interfaces.srv import DescribeParameters, GetParameters
 
 pytestmark = pytest.mark.ros
-
-
-class Asker(NodeSession):
-    """Calls services of a live node."""
-
-    def __init__(self, live):
-        """Remember whom to ask."""
-        super().__init__('asker', live.namespace, spin=True)
-
-    def begin(self, service, kind, request):
-        """Send a request; return the future."""
-        client = self.node.create_client(kind, f'perception_node/{service}')
-        assert client.wait_for_service(LIMIT_S)
-        return client.call_async(request)
-
-    def ask(self, service, kind, request):
-        """Send a request; return the answer."""
-        return until_done(self.begin(service, kind, request))
-
-    def state(self):
-        """Return the label of the lifecycle state."""
-        return self.ask('get_state', GetState, GetState.Request()).current_state.label
-
-    def begin_change(self, transition_id):
-        """Ask for a transition; return the future."""
-        request = ChangeState.Request()
-        request.transition.id = transition_id
-        return self.begin('change_state', ChangeState, request)
-
-    def change(self, transition_id):
-        """Ask for a transition; tell whether it worked."""
-        return until_done(self.begin_change(transition_id)).success
-
-    def set(self, **values):   # noqa: A003 - the word of ROS
-        """Set parameters; return the results."""
-        parameters = [Parameter(name, value=value).to_parameter_msg()
-                      for name, value in values.items()]
-        return self.ask('set_parameters', SetParameters,
-                        SetParameters.Request(parameters=parameters)).results
-
-
-def until_done(future):
-    """Wait for the answer of a service."""
-    deadline_s = time.monotonic() + LIMIT_S
-    while not future.done():
-        assert time.monotonic() < deadline_s, 'no answer from the service'
-        time.sleep(0.005)
-    return future.result()
 
 
 @pytest.fixture(scope='module')
@@ -131,8 +81,12 @@ def test_the_shipped_file_is_taken_as_it_is(root):
     ({'max_depth': 0.05}, 'min_depth must be less than max_depth'),
     ({'backend': 'caffe'}, 'backend must be one of'),
     ({'point_cloud_stride': 1.5}, "point_cloud_stride: .*type 'DOUBLE', expecting type 'INTEGER'"),
-    ({'mode': 'sequential'}, 'not available yet'),
-    ({'rectify': True}, 'feed rectified images'),
+    ({'base_frame': 'odom'}, "two different names, got 'odom' and 'odom'"),
+    ({'extrinsics.base_camera': [1.0]}, 'must hold 7 finite numbers'),
+    ({'extrinsics.base_camera': [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5]}, 'must have length 1'),
+    ({'mode': 'sequential', 'flow.enabled': False}, 'not available in this mode'),
+    (dict.fromkeys(('depth.enabled', 'flow.enabled', 'odometry.enabled'), False),
+     'nothing to do'),
 ])
 def test_a_start_that_cannot_work_ends_with_one_line_and_exit_code_1(parameters, text):
     with LiveNode(parameters) as live:

@@ -6,7 +6,8 @@ import time
 from crossview_ros.errors import CheckpointError
 from crossview_ros.messages.image import read_depth_image, read_float_image
 from crossview_ros.runtime.manifest import find_model
-from live_node import HEIGHT, LiveNode, until_logged, WIDTH
+from live_messages import HEIGHT, WIDTH
+from live_node import LiveNode, until_logged
 import numpy as np
 import pytest
 

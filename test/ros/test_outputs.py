@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outputs: what is computed for whom, and the arrays that go into messages."""
+import sys
 from types import SimpleNamespace
 
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.geometry.projection import back_project
+from crossview_ros.messages.image import read_float_image
 from crossview_ros.ros import compat, qos
 from crossview_ros.ros.camera_transforms import CameraTransforms
-from crossview_ros.ros.node_parameters import PerceptionNodeParameters
-from crossview_ros.ros.publishers import decimated_points, Outputs, to_millimetres
-from crossview_ros.ros.stereo_input import StereoInput
+from crossview_ros.ros.depth_outputs import decimated_points, DepthOutputs, to_millimetres
+from crossview_ros.ros.flow_outputs import FlowOutputs
+from crossview_ros.ros.frame_input import FrameInput
+from crossview_ros.ros.node_parameters import NO_POSE, PerceptionNodeParameters
+from crossview_ros.ros.throttled_log import ThrottledLog
+from crossview_ros.ros.transform_output import TransformOutput
+from geometry_msgs.msg import TransformStamped
 import numpy as np
 import pytest
 from rcl_interfaces.msg import SetParametersResult
@@ -49,10 +55,10 @@ class FakeNode:
         return self.publishers[topic]
 
 
-def stereo_input(rng):
+def frame_input(rng):
     """Return an input with random colours."""
     image = rng.integers(0, 256, (10, 13, 3), np.uint8)
-    return StereoInput(image, image, RIG, 5, 'left_optical')
+    return FrameInput(image, image, RIG, 5, 'left_optical')
 
 
 def published(listened_to, rng):
@@ -61,7 +67,7 @@ def published(listened_to, rng):
     result = SimpleNamespace(depth=np.ones((10, 13), np.float32),
                              disparity=np.full((10, 13), 2.0, np.float32),
                              confidence=np.ones((10, 13), np.float32))
-    Outputs(node, '32FC1').publish(result, stereo_input(rng), PerceptionNodeParameters())
+    DepthOutputs(node, '32FC1').publish(result, frame_input(rng), PerceptionNodeParameters())
     return {topic: len(publisher.messages) for topic, publisher in node.publishers.items()}
 
 
@@ -84,7 +90,7 @@ def test_millimetres_are_rounded_and_never_wrap():
 
 @pytest.mark.parametrize('stride', [1, 2, 3, 4, 64])
 def test_decimated_points_are_those_of_every_so_many_th_pixel(stride, rng):
-    data = stereo_input(rng)
+    data = frame_input(rng)
     depth = rng.uniform(1, 5, (10, 13)).astype(np.float32)
     depth[0, 0], depth[2, 4] = np.inf, np.nan
     points, rgb = decimated_points(depth, data, stride)
@@ -152,21 +158,89 @@ def test_the_module_of_events_is_found_under_its_old_name_too(monkeypatch):
 
 
 def test_the_baseline_comes_from_the_parameter_then_from_tf_then_from_nowhere(monkeypatch):
-    import sys
     warnings = []
-    node = SimpleNamespace(get_logger=lambda: SimpleNamespace(warning=warnings.append))
-    translation = SimpleNamespace(x=0.25, y=0.0, z=0.0)
-    transform = SimpleNamespace(transform=SimpleNamespace(translation=translation))
-    buffer = SimpleNamespace(can_transform=lambda target, source, time: target == 'left',
-                             lookup_transform=lambda target, source, time: transform)
+    node = SimpleNamespace()
+    log = ThrottledLog(SimpleNamespace(warning=warnings.append))
+    transform = TransformStamped().transform
+    transform.translation.x = 0.25
+    buffer = SimpleNamespace(
+        can_transform=lambda target, source, time: target == 'left',
+        lookup_transform=lambda target, source, time: SimpleNamespace(transform=transform))
     fake = SimpleNamespace(Buffer=lambda: buffer,
                            TransformListener=lambda buffer, node: SimpleNamespace())
-    assert CameraTransforms(node, 0.3).baseline('left', 'right') == 0.3
+    assert CameraTransforms(node, 0.3, log).baseline('left', 'right') == 0.3
     monkeypatch.setitem(sys.modules, 'tf2_ros', fake)
-    assert CameraTransforms(node, 0.0).baseline('left', 'right') == 0.25
-    assert CameraTransforms(node, 0.0).baseline('elsewhere', 'right') is None
+    assert CameraTransforms(node, 0.0, log).baseline('left', 'right') == 0.25
+    assert CameraTransforms(node, 0.0, log).baseline('elsewhere', 'right') is None
+    assert warnings == []
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
-    transforms = CameraTransforms(node, 0.0)
+    transforms = CameraTransforms(node, 0.0, log)
     assert transforms.baseline('left', 'right') is None
     assert transforms.baseline('left', 'right') is None
     assert len(warnings) == 1 and 'set the parameter stereo_baseline' in warnings[0]
+
+
+def test_extrinsics_come_from_the_parameter_or_tf_and_are_never_made_up(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    transforms = CameraTransforms(SimpleNamespace(), 0.0,
+                                  ThrottledLog(SimpleNamespace(warning=lambda text: None)))
+    given = (1.0, 2.0, 3.0, 0.0, 0.0, 1.0, 0.0)   # half a turn about z
+    found = transforms.find('base_link', 'camera', given, 'extrinsics.base_camera')
+    np.testing.assert_allclose(found @ [1, 0, 0, 1], [0, 2, 3, 1], atol=1e-12)
+    assert transforms.find('base_link', 'camera', NO_POSE, 'extrinsics.base_camera') is None
+    assert (transforms.find('camera', 'camera', NO_POSE, 'x') == np.eye(4)).all()
+
+
+def flow_topics(listened_to, previous_ns=3, **settings):
+    """Publish one flow of 2 px to the right; return the messages by topic."""
+    node = FakeNode(listened_to)
+    flow = np.zeros((10, 13, 2), np.float32)
+    flow[..., 0] = 2.0
+    result = SimpleNamespace(flow=flow, flow_confidence=np.ones((10, 13), np.float32),
+                             previous_stamp_ns=previous_ns)
+    data = FrameInput(np.zeros((10, 13, 3), np.uint8), None, CAMERA, 5_000_000_000, 'optical')
+    FlowOutputs(node).publish(result, data, PerceptionNodeParameters(**settings))
+    return {topic: publisher.messages for topic, publisher in node.publishers.items()}
+
+
+def test_flow_and_its_first_header_go_out_always_and_the_rest_on_demand():
+    counts = {topic: len(messages) for topic, messages in flow_topics(()).items()}
+    assert counts == {'optical_flow/image': 1, 'optical_flow/meta': 1,
+                      'optical_flow/confidence': 0, 'optical_flow/color': 0}
+    for topic in ('optical_flow/confidence', 'optical_flow/color'):
+        assert len(flow_topics((topic,))[topic]) == 1
+
+
+@pytest.mark.parametrize('previous_ns, expected', [
+    (4_500_000_000, 4.0), (5_000_000_000, None), (6_000_000_000, None), (0, None)])
+def test_flow_per_second_needs_a_time_between_the_images(previous_ns, expected):
+    messages = flow_topics((), previous_ns, flow_units='pixel_per_second')['optical_flow/image']
+    values = [read_float_image(message)[0, 0].tolist() for message in messages]
+    assert values == ([] if expected is None else [[expected, 0.0]])
+
+
+def sent_by(node, warnings):
+    """Send a transform; return whether that was possible."""
+    output = TransformOutput(node, ThrottledLog(SimpleNamespace(warning=warnings.append)))
+    output.send(np.eye(4), 5, 'odom', 'base_link')
+    output.destroy()
+    return output
+
+
+def test_transforms_go_out_by_tf2_ros_else_by_tf2_msgs_else_the_lack_is_told(monkeypatch):
+    sent, warnings = [], []
+    publisher = SimpleNamespace(publish=lambda message: sent.extend(message.transforms))
+    node = SimpleNamespace(create_publisher=lambda kind, topic, qos: publisher,
+                           destroy_publisher=lambda publisher: None)
+    with_ros = SimpleNamespace(TransformBroadcaster=lambda node: SimpleNamespace(
+        sendTransform=sent.append))
+    with_msgs = SimpleNamespace(TFMessage=lambda transforms: SimpleNamespace(
+        transforms=transforms))
+    for ros, msgs, count in ((with_ros, None, 1), (None, with_msgs, 2), (None, None, 2)):
+        monkeypatch.setitem(sys.modules, 'tf2_ros', ros)
+        monkeypatch.setitem(sys.modules, 'tf2_msgs', msgs and SimpleNamespace(msg=msgs))
+        monkeypatch.setitem(sys.modules, 'tf2_msgs.msg', msgs)
+        sent_by(node, warnings)
+        assert len(sent) == count
+    assert [transform.child_frame_id for transform in sent] == ['base_link'] * 2
+    assert len(warnings) == 1 and 'neither tf2_ros nor tf2_msgs' in warnings[0]

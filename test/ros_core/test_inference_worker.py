@@ -4,8 +4,8 @@ import threading
 from types import SimpleNamespace
 
 from crossview_ros.errors import CalibrationError, MessageError
+from crossview_ros.ros.frame_input import StereoReader
 from crossview_ros.ros.inference_worker import InferenceWorker
-from crossview_ros.ros.stereo_input import StereoReader
 from crossview_ros.ros.synchronizer import MatchedSet
 import numpy as np
 import pytest

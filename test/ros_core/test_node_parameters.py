@@ -3,7 +3,8 @@
 import dataclasses
 
 from crossview_ros.errors import ConfigError
-from crossview_ros.ros.node_parameters import PerceptionNodeParameters, ros_name
+from crossview_ros.ros.node_parameters import defaults_of, PerceptionNodeParameters, TASKS
+from crossview_ros.ros.settings import ros_name
 import pytest
 import yaml
 
@@ -33,6 +34,15 @@ def test_the_shipped_file_holds_every_parameter_with_its_default(root):
     assert DEFAULTS.changed(given) == DEFAULTS
 
 
+@pytest.mark.parametrize('task', TASKS)
+def test_the_file_of_a_node_for_one_task_holds_its_defaults(root, task):
+    text = (root / 'config' / 'nodes' / f'{task}.yaml').read_text()
+    given = flat(yaml.safe_load(text)['/**']['ros__parameters'])
+    defaults = defaults_of(task)
+    assert defaults.tasks == (task,)
+    assert defaults.changed(given) == defaults
+
+
 @pytest.mark.parametrize('item', FIELDS, ids=ros_name)
 def test_every_parameter_is_described_and_every_number_has_a_range(item):
     assert len(item.metadata['description']) > 10
@@ -54,6 +64,14 @@ def test_every_parameter_is_described_and_every_number_has_a_range(item):
     ({'point_cloud_stride': True}, 'point_cloud_stride must be a whole number'),
     ({'approx_sync': 1}, 'approx_sync must be true or false'),
     ({'inference.width': 320}, 'inference.width and inference.height go together'),
+    ({'odom_frame': ''}, "must be two different names, got '' and 'base_link'"),
+    ({'base_frame': 'odom'}, 'must be two different names'),
+    ({'extrinsics.base_camera': [1.0] * 6}, 'extrinsics.base_camera must hold 7 finite numbers'),
+    ({'extrinsics.camera_lidar': [1.0] * 7}, 'extrinsics.camera_lidar: .* must have length 1'),
+    ({'extrinsics.base_camera': 'here'}, 'extrinsics.base_camera must be a list of numbers'),
+    ({'extrinsics.base_camera': [float('inf')] * 7}, 'must hold 7 finite numbers'),
+    ({f'{task}.enabled': False for task in TASKS}, 'nothing to do'),
+    ({'mode': 'sequential', 'flow.enabled': False}, 'depth and odometry: not available in this'),
     ({'max_dept': 5.0}, "unknown parameter 'max_dept'; did you mean 'max_depth'"),
 ])
 def test_what_cannot_be_used_is_refused_in_plain_words(values, text):
@@ -65,6 +83,16 @@ def test_a_whole_number_serves_where_a_number_is_asked_for():
     changed = DEFAULTS.changed({'max_depth': 20})
     assert changed.max_depth == 20.0
     assert isinstance(changed.max_depth, float)
+
+
+@pytest.mark.parametrize('value', [[], (), [0, 0, 0, 0, 0, 0, 0]])
+def test_an_empty_pose_or_one_of_zeros_is_not_given(value):
+    assert DEFAULTS.changed({'extrinsics.base_camera': value}) == DEFAULTS
+
+
+def test_one_camera_allows_flow_alone():
+    assert DEFAULTS.tasks == TASKS
+    assert DEFAULTS.changed({'mode': 'sequential'}).tasks == ('flow',)
 
 
 def test_the_inference_size_is_height_before_width():

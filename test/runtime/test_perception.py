@@ -120,7 +120,7 @@ def test_only_the_chosen_tasks_run(perception, matcher):
 
 
 def test_what_no_task_gives_is_none(perception):
-    result = answer(perception())
+    result = answer(perception(['stereo', 'flow']))
     assert result.T_prev_cur is result.T_odom_camera is result.covariance is None
     assert result.status is TrackingStatus.OFF
 
@@ -159,9 +159,9 @@ def test_a_failing_network_does_not_disturb_the_stream(perception, matcher):
 
 def test_stages_are_timed(perception):
     perceive = perception()
-    assert list(answer(perceive).timing_ms) == ['prepare', 'encode', 'stereo', 'post']
+    assert list(answer(perceive).timing_ms) == ['prepare', 'encode', 'stereo', 'post', 'odometry']
     timing_ms = answer(perceive, stamp_ns=2).timing_ms
-    assert list(timing_ms) == ['prepare', 'encode', 'stereo', 'flow', 'post']
+    assert list(timing_ms) == ['prepare', 'encode', 'stereo', 'flow', 'post', 'odometry']
     assert all(value > 0 for value in timing_ms.values())
 
 
@@ -225,7 +225,7 @@ def test_min_confidence_needs_a_head_with_doubt(perception):
 
 @pytest.mark.parametrize('tasks', [['pose'], ['stereo', 'depht'], []])
 def test_tasks_that_the_model_cannot_run_are_refused(perception, tasks):
-    with pytest.raises(ConfigError, match="model 'fake' can run the tasks stereo, flow here"):
+    with pytest.raises(ConfigError, match="'fake' can run the tasks stereo, flow, odometry here"):
         perception(tasks)
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matching head: correlation of two views' features, refined and upsampled to dense px offsets."""
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from crossview_ros.networks.croco import EncoderFeatures
+from crossview_ros.networks.heads.prediction import Prediction
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
@@ -24,14 +25,6 @@ class MatchingHeadConfig:
     fine_dim: int = 32                # channels of the correlated 1/4 features
     coarse_radius: int = 2            # [1/8 px] local window shown to the coarse refinement
     fine_radius: int = 4              # [1/4 px] local window shown to the fine refinement
-
-
-class Prediction(NamedTuple):
-    """Dense output of a head, at the size of the network's input."""
-
-    value: Tensor                     # (B, C, H, W) [px]: disparity (C = 1) or flow (C = 2)
-    log_scale: Tensor | None          # (B, 1, H, W) [log px], log of the Laplace scale
-    intermediate: tuple[Tensor, ...] = ()   # earlier estimates like value, for training
 
 
 class MatchingHead(nn.Module):

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Compare models and baselines on samples with truth.
+
+PATH is the folder of one sample (left.png, right.png, disp_gt.pfm or .png, calib.json; for flow
+frame1.png, frame2.png, flow_gt.flo), a folder of such folders, or KITTI 2015. A true pixel without
+an answer counts as an error of 20 px, of 100 % of the depth.
+"""
+import argparse
+from pathlib import Path
+import sys
+from typing import Any
+
+from crossview_ros.cli.console import FrameBar, positive_number
+
+HELP = 'score models and baselines on stereo, flow or depth samples with truth'
+
+DEFAULT_MODEL = 'crossview_tiny'
+# task -> columns of the table: metric, heading
+COLUMNS = {
+    'stereo': (('epe', 'epe'), ('bad_1', 'bad-1'), ('bad_2', 'bad-2'), ('bad_3', 'bad-3'),
+               ('d1', 'D1'), ('coverage', 'coverage')),
+    'flow': (('epe', 'epe'), ('fl_all', 'Fl'), ('coverage', 'coverage')),
+    'depth': (('abs_rel', 'abs_rel'), ('rmse', 'rmse'), ('delta_1', 'delta_1'),
+              ('coverage', 'coverage')),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument('task', choices=tuple(COLUMNS), help='what to score')
+    parser.add_argument('paths', metavar='PATH', nargs='*', type=Path,
+                        help='folder with one sample or many')
+    parser.add_argument('--left', '--image1', metavar='FILE', type=Path,
+                        help='left or first image, in place of PATH')
+    parser.add_argument('--right', '--image2', metavar='FILE', type=Path,
+                        help='right or second image; goes with --left')
+    parser.add_argument('--truth', metavar='FILE', type=Path,
+                        help='true disparity or flow of the left image; goes with --left [px]')
+    parser.add_argument('--truth-format', default='auto',
+                        choices=('auto', 'pfm', 'png256', 'flo', 'kitti'),
+                        help='of --truth (default: auto, by the suffix of the file)')
+    parser.add_argument('--calib', metavar='FILE', type=Path,
+                        help='calibration of the pair; goes with --left')
+    parser.add_argument('--model', dest='models', action='append', default=[], metavar='MODEL',
+                        help='name or folder of a model; may be repeated (default: '
+                        f'{DEFAULT_MODEL}, unless there is a --baseline)')
+    parser.add_argument('--baseline', dest='baselines', action='append', default=[],
+                        metavar='NAME', help='sgbm or constant for stereo and depth, dis or zero '
+                        'for flow; may be repeated')
+    parser.add_argument('--scale', type=positive_number, default=1.0,
+                        help='shrink images and truth by this factor (default: 1)')
+    parser.add_argument('--size', metavar='HxW',
+                        help="working size of the models [px] (default: the model's)")
+    parser.add_argument('--backend', default='auto', help='what runs a model (default: auto)')
+    parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'),
+                        help='where it runs (default: auto)')
+    parser.add_argument('--json', action='store_true', help='print one JSON object')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score every method on every sample; print a row for each, and the mean of each method."""
+    from crossview_ros.evaluation.scores import mean_scores, score_samples, TASKS
+    kind = TASKS[args.task].kind
+    files = _files(args, kind)   # a wrong path is told before a model is loaded
+    methods = _open_methods(args, kind)
+    try:
+        with FrameBar('evaluate', 'sample') as bar:
+            scores = score_samples(args.task, files, methods, args.scale, bar.update, _note)
+    finally:
+        for method in methods:
+            method.close()
+    means = mean_scores(scores)
+    if args.json:
+        _print_json(args, scores, means)
+    else:
+        _print_table(args.task, scores, means if len(scores) > len(means) else [])
+    return 0
+
+
+def _files(args: argparse.Namespace, kind: str) -> list[Any]:
+    from crossview_ros.data.folders import find_samples, SampleFiles
+    from crossview_ros.errors import ConfigError
+    single = (args.left, args.right, args.truth)
+    if any(single):
+        if args.paths or not all(single):
+            raise ConfigError('a single pair needs --left, --right and --truth, and no PATH')
+        return [SampleFiles(*single, args.calib, args.truth_format, args.left.stem)]
+    if not args.paths:
+        raise ConfigError('expected a PATH with samples, or --left, --right and --truth')
+    if args.calib or args.truth_format != 'auto':
+        raise ConfigError('--calib and --truth-format belong to --left; samples of a PATH bring '
+                          'their own')
+    return [files for path in args.paths for files in find_samples(kind, path)]
+
+
+def _open_methods(args: argparse.Namespace, kind: str) -> list[Any]:
+    from crossview_ros.evaluation.methods import BaselineMethod, open_model
+    methods = [BaselineMethod(name, kind) for name in dict.fromkeys(args.baselines)]
+    models = dict.fromkeys(args.models) or ([] if args.baselines else [DEFAULT_MODEL])
+    return methods + [open_model(name, kind, backend=args.backend, device=args.device,
+                                 inference_size=_size(args.size)) for name in models]
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    from crossview_ros.errors import ConfigError
+    if text is None:
+        return None
+    rows, _, cols = text.partition('x')
+    if not (rows.isdigit() and cols.isdigit()):
+        raise ConfigError(f"--size expects HxW, e.g. 240x320; got '{text}'")
+    return int(rows), int(cols)
+
+
+def _print_table(task: str, scores: list[Any], means: list[Any]) -> None:
+    columns = COLUMNS[task]
+    units = [scores[0].metrics[name].unit for name, _ in columns]
+    rows = [('sample', 'method', *(heading for _, heading in columns), 'time'),
+            ('', '', *units, 'ms')]
+    rows += [(score.sample, score.method,
+              *(f'{score.metrics[name].value:.3f}' for name, _ in columns),
+              f'{score.elapsed_ms:.0f}') for score in scores + means]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        texts = [text.ljust(width) for text, width in zip(row[:2], widths)]
+        texts += [text.rjust(width) for text, width in zip(row[2:], widths[2:])]
+        print('  '.join(texts))
+
+
+def _print_json(args: argparse.Namespace, scores: list[Any], means: list[Any]) -> None:
+    import json
+    print(json.dumps({'task': args.task, 'scale': args.scale,
+                      'scores': [_plain(score) for score in scores],
+                      'mean': [_plain(score) for score in means]}, allow_nan=False))
+
+
+def _plain(score: Any) -> dict[str, Any]:
+    from math import isfinite
+    metrics = {name: {'value': metric.value if isfinite(metric.value) else None,
+                      'unit': metric.unit} for name, metric in score.metrics.items()}
+    return {'sample': score.sample, 'method': score.method, 'metrics': metrics,
+            'elapsed_ms': round(score.elapsed_ms, 3)}
+
+
+def _note(text: str) -> None:
+    print(f'note: {text}', file=sys.stderr)

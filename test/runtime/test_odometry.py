@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The path of a camera: exact on exact input, honest about doubt, silent when lost."""
+from block_matching import make_manifest
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
+from crossview_ros.geometry.se3 import exp_se3, invert, log_se3, transform_points
+from crossview_ros.runtime.manifest import OutputSpec
+from crossview_ros.runtime.odometry import SeenDepth, VisualOdometry
+from crossview_ros.runtime.options import PerceptionOptions
+from crossview_ros.runtime.perception import Perception
+from crossview_ros.runtime.results import TrackingStatus
+import numpy as np
+import pytest
+
+ROWS, COLS = 96, 128
+CAMERA = PinholeCamera(COLS, ROWS, 110.0, 110.0, 63.5, 47.5)
+RIG = StereoRig(CAMERA, CAMERA, 0.2)
+STEP = exp_se3(np.array((0.01, 0.0, 0.08, 0.0, 0.02, 0.005)))
+DT_NS = 100_000_000
+
+
+def depth_at(step=0):
+    """Return a smooth depth image [m]; other frames see other depths."""
+    v, u = np.mgrid[:ROWS, :COLS]
+    return (5 + 1.5 * np.sin(u / 19 + step) * np.cos(v / 13)).astype(np.float32)
+
+
+def flow_of(depth, T_prev_cur):
+    """Return the exact flow of a rigid scene, float32."""
+    v, u = np.mgrid[:ROWS, :COLS].astype(np.float64)
+    points = np.stack(((u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy,
+                       np.ones_like(u)), -1) * depth[..., None]
+    x, y, z = np.moveaxis(transform_points(invert(T_prev_cur), points), -1, 0)
+    return np.stack((CAMERA.fx * x / z + CAMERA.cx - u, CAMERA.fy * y / z + CAMERA.cy - v),
+                    -1).astype(np.float32)
+
+
+def step_once(odometry, number, T_prev_cur=STEP, lost=False, noise=None):
+    """Track from frame ``number`` to the next."""
+    depth = depth_at(number)
+    flow = flow_of(depth, T_prev_cur)
+    if lost:
+        flow[:] = np.nan
+    if noise is not None:
+        flow += noise.normal(0, 0.4, flow.shape)
+    seen = SeenDepth(depth, None, CAMERA, 1 + number * DT_NS)
+    sigma = np.full(depth.shape, 0.4, np.float32)
+    return odometry.track(seen, flow, sigma, 1 + (number + 1) * DT_NS)
+
+
+def test_steps_add_up_to_the_path():
+    odometry = VisualOdometry()
+    first = odometry.begin(1)
+    assert first.status is TrackingStatus.INITIALISING
+    assert np.array_equal(first.T_odom_camera, np.eye(4)) and not first.covariance.any()
+    for number in range(10):
+        step = step_once(odometry, number)
+    assert step.status is TrackingStatus.OK
+    assert np.abs(step.T_prev_cur - STEP).max() < 1e-5
+    assert np.abs(step.T_odom_camera - np.linalg.matrix_power(STEP, 10)).max() < 1e-4
+
+
+def test_doubt_grows_along_the_path_and_is_a_covariance():
+    odometry = VisualOdometry()
+    odometry.begin(1)
+    noise = np.random.default_rng(0)
+    before = 0.0
+    for number in range(8):
+        covariance = step_once(odometry, number, noise=noise).covariance
+        assert np.array_equal(covariance, covariance.T) or np.allclose(covariance, covariance.T)
+        assert np.linalg.eigvalsh(covariance).min() > 0
+        assert np.trace(covariance[:3, :3]) > before
+        before = np.trace(covariance[:3, :3])
+
+
+def test_the_covariance_of_the_path_tells_its_errors():
+    """NEES of the end of 60 paths of 6 steps; the noise of the flow is independent here."""
+    from crossview_ros.geometry.relative_pose import RelativePoseOptions
+    truth = np.linalg.matrix_power(STEP, 6)
+    nees = []
+    for seed in range(60):
+        odometry, noise = VisualOdometry(RelativePoseOptions()), np.random.default_rng(seed)
+        odometry.begin(1)
+        for number in range(6):
+            step = step_once(odometry, number, noise=noise)
+        error = log_se3(invert(step.T_odom_camera) @ truth)
+        nees.append(error @ np.linalg.solve(step.covariance, error))
+    assert abs(np.mean(nees) - 6) < 4 * np.sqrt(12 / 60)   # 4 standard errors
+
+
+def test_lost_means_no_pose_and_the_path_goes_on_with_doubt():
+    odometry = VisualOdometry()
+    odometry.begin(1)
+    for number in range(3):
+        good = step_once(odometry, number)
+    lost = step_once(odometry, 3, lost=True)
+    assert lost.status is TrackingStatus.LOST and 'too few points' in lost.lost_reason
+    assert lost.T_prev_cur is lost.T_odom_camera is lost.covariance is None
+    again = step_once(odometry, 4)
+    assert again.status is TrackingStatus.OK
+    # as if the velocity had stayed: five steps
+    assert np.abs(again.T_odom_camera - np.linalg.matrix_power(STEP, 5)).max() < 1e-4
+    sigma_m = np.sqrt(np.diag(again.covariance))[:3]
+    assert (sigma_m > 0.09).all()   # 1 m/s over 0.1 s
+    assert np.trace(good.covariance) < 0.1 * np.trace(again.covariance)
+
+
+def test_reset_begins_anew():
+    odometry = VisualOdometry()
+    odometry.begin(1)
+    step_once(odometry, 0)
+    odometry.reset()
+    assert odometry.begin(1).status is TrackingStatus.INITIALISING
+    assert np.abs(step_once(odometry, 0).T_odom_camera - STEP).max() < 1e-5
+
+
+class ExactBackend:
+    """Answers with the exact disparity and flow of a scene that the camera moves through."""
+
+    name, device = 'exact', 'cpu'
+
+    def __init__(self):
+        self.number = -1
+        self.fail = False
+
+    def run(self, graph, inputs):
+        """Run 'encode', 'stereo' or 'flow'."""
+        if graph == 'encode':
+            return {'features': None}
+        if graph == 'stereo':
+            self.number += 1
+            value = RIG.left.fx * RIG.baseline / depth_at(self.number)[None, None]
+            return {'disparity': value, 'log_scale': np.full_like(value, -2)}
+        flow = flow_of(depth_at(self.number - 1), STEP).transpose(2, 0, 1)[None]
+        if self.fail:
+            flow = np.full_like(flow, np.nan)
+        return {'flow': flow, 'log_scale': np.full_like(flow[:, :1], -2)}
+
+    def to_numpy(self, handle):
+        """Return the array."""
+        return handle
+
+    def wait(self):
+        """Have nothing to wait for."""
+
+    def close(self):
+        """Free nothing."""
+
+
+@pytest.fixture
+def engine():
+    manifest = make_manifest(default_size_hw=(ROWS, COLS))
+    backend = ExactBackend()
+    return backend, lambda tasks=None: Perception(backend, manifest, tasks, PerceptionOptions())
+
+
+def drive(perception, stamps):
+    """Process one black pair for each stamp."""
+    black = np.zeros((ROWS, COLS, 3), np.uint8)
+    return [perception.process(black, black, RIG, stamp) for stamp in stamps]
+
+
+@pytest.mark.parametrize('tasks', [None, ['odometry']])
+def test_perception_gives_the_path_of_the_camera(engine, tasks):
+    _, make = engine
+    perception = make(tasks)
+    results = drive(perception, range(1, 6 * DT_NS, DT_NS))
+    assert [r.status.value for r in results] == ['initialising'] + 5 * ['ok']
+    assert np.abs(results[-1].T_prev_cur - STEP).max() < 1e-5
+    assert np.abs(results[-1].T_odom_camera - np.linalg.matrix_power(STEP, 5)).max() < 1e-4
+    assert results[-1].covariance_rel.shape == (6, 6) and results[-1].num_inliers > 100
+    assert 'odometry' in results[-1].timing_ms
+
+
+def test_perception_loses_and_finds_the_camera(engine):
+    backend, make = engine
+    perception = make()
+    drive(perception, (1, DT_NS, 2 * DT_NS))
+    backend.fail = True
+    lost = drive(perception, (3 * DT_NS,))[0]
+    assert lost.status is TrackingStatus.LOST and lost.lost_reason
+    assert lost.T_odom_camera is None and lost.depth is not None
+    backend.fail = False
+    assert drive(perception, (4 * DT_NS,))[0].status is TrackingStatus.OK
+
+
+def test_a_zero_stamp_gives_depth_and_no_odometry(engine):
+    _, make = engine
+    perception = make()
+    results = drive(perception, (1, DT_NS, 0, 3 * DT_NS, 4 * DT_NS))
+    assert [r.status.value for r in results] == ['initialising', 'ok', 'off', 'lost', 'ok']
+    assert all(r.depth is not None for r in results)
+    # the unseen two steps are bridged with the last velocity
+    assert np.abs(results[-1].T_odom_camera
+                  - np.linalg.matrix_power(STEP, 4)).max() < 1e-3
+
+
+def test_reset_of_perception_is_a_new_origin(engine):
+    _, make = engine
+    perception = make()
+    drive(perception, (1, DT_NS))
+    perception.reset()
+    result = drive(perception, (2 * DT_NS,))[0]
+    assert result.status is TrackingStatus.INITIALISING
+    assert np.array_equal(result.T_odom_camera, np.eye(4))
+
+
+def test_one_camera_has_no_odometry(engine):
+    _, make = engine
+    perception = make()
+    black = np.zeros((ROWS, COLS, 3), np.uint8)
+    for stamp_ns in (1, 2):
+        result = perception.process(black, None, CAMERA, stamp_ns)
+    assert result.status is TrackingStatus.OFF and result.T_odom_camera is None
+
+
+def test_odometry_needs_both_heads():
+    from crossview_ros.errors import ConfigError
+    manifest = make_manifest(tasks=['flow'], outputs={'flow': OutputSpec('px', 'laplace')})
+    with pytest.raises(ConfigError, match='can run the tasks flow here; asked for odometry'):
+        Perception(ExactBackend(), manifest, ['odometry'], PerceptionOptions())
