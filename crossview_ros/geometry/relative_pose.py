@@ -10,6 +10,7 @@ import numpy as np
 
 MAX_CONDITION = 1e12   # of the normal matrix: beyond it some motion is not seen at all
 CHI_MEDIAN = 1.1774    # median length of a standard normal error in two dimensions
+MAX_TOLERANCE = 4.0    # times the threshold: no point is so doubtful that anything agrees
 HUBER = 2.5            # whitened errors beyond so many scales count linearly
 
 
@@ -26,7 +27,7 @@ class PoseStatus(str, Enum):
 class RelativePoseOptions:
     """Thresholds of the estimate."""
 
-    max_points: int = 2000            # correspondences used, the surest of a regular grid
+    max_points: int = 2000            # correspondences used: the surest of each cell of a grid
     min_points: int = 60
     min_inliers: int = 40
     min_inlier_ratio: float = 0.2
@@ -101,7 +102,7 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
         if covariance is None:
             return RelativePose(PoseStatus.DEGENERATE, num_points=num_points,
                                 num_inliers=num_inliers)
-        inliers = _errors_px(T_cur_prev, points, camera) < 1.5 * threshold
+        inliers = _agree(T_cur_prev, points, camera, threshold)
     covariance *= max(1.0, options.correlation_px / points.stride_px) ** 2
     # T_cur_prev has the error exp(xi) on its left; its inverse has exp(-xi) on its right
     return RelativePose(PoseStatus.OK, invert(T_cur_prev), covariance, num_points,
@@ -111,25 +112,38 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
 def _correspondences(flow: np.ndarray, depth: np.ndarray, sigma_px: np.ndarray | None,
                      depth_sigma: np.ndarray | None, camera: PinholeCamera,
                      max_points: int) -> _Points:
-    """Take a regular grid of pixels, of these the known ones, of these the surest."""
+    """Take the surest known pixel of each cell of a regular grid."""
     rows, cols = depth.shape
-    stride = max(1, int(np.sqrt(rows * cols / (2 * max_points))))
-    v, u = np.mgrid[stride // 2:rows:stride, stride // 2:cols:stride].reshape(2, -1)
-    z = depth[v, u].astype(np.float64)
-    target = np.stack((u, v), 1) + flow[v, u].astype(np.float64)
-    sigma = np.ones(len(u)) if sigma_px is None else sigma_px[v, u].astype(np.float64)
-    share = np.zeros(len(u)) if depth_sigma is None else depth_sigma[v, u].astype(np.float64)
+    v, u = np.mgrid[:rows, :cols]
+    target = np.stack((u, v), -1) + flow
+    sigma = np.ones(depth.shape) if sigma_px is None else sigma_px
+    share = np.zeros(depth.shape) if depth_sigma is None else depth_sigma
     with np.errstate(invalid='ignore'):   # comparisons with NaN are false, as they should be
-        known = np.isfinite(z) & (z > 0) & (sigma > 0) & np.isfinite(sigma) \
-            & (share >= 0) & np.isfinite(share) \
-            & ((target >= 0) & (target <= (cols - 1, rows - 1))).all(1)
-    keep = np.flatnonzero(known)
-    if len(keep) > max_points:
-        doubt = sigma[keep] * (1 + share[keep])
-        keep = np.sort(keep[np.argsort(doubt, kind='stable')[:max_points]])
-    x = (u[keep] - camera.cx) / camera.fx * z[keep]
-    y = (v[keep] - camera.cy) / camera.fy * z[keep]
-    return _Points(np.stack((x, y, z[keep]), 1), target[keep], sigma[keep], share[keep], stride)
+        # no test of the target lying in the image: noise would decide about points at the border
+        # and the rest would seem to move inwards; the network's doubt tells what it cannot see
+        known = np.isfinite(depth) & (depth > 0) & np.isfinite(target).all(-1) \
+            & np.isfinite(sigma) & (sigma > 0) & np.isfinite(share) & (share >= 0)
+    doubt = np.where(known, sigma * (1 + share), np.inf)
+    stride = max(1, int(np.ceil(np.sqrt(rows * cols / max_points))))
+    at = _least_of_cells(doubt, stride)
+    at = at[np.isfinite(doubt.reshape(-1)[at])]
+    z = depth.reshape(-1)[at].astype(np.float64)
+    x = (at % cols - camera.cx) / camera.fx * z
+    y = (at // cols - camera.cy) / camera.fy * z
+    return _Points(np.stack((x, y, z), 1), target.reshape(-1, 2)[at].astype(np.float64),
+                   np.asarray(sigma, np.float64).reshape(-1)[at],
+                   np.asarray(share, np.float64).reshape(-1)[at], stride)
+
+
+def _least_of_cells(values: np.ndarray, side: int) -> np.ndarray:
+    """Return the flat index of the least value of each whole cell of side x side pixels."""
+    rows, cols = (size // side for size in values.shape)
+    cells = values[:rows * side, :cols * side].reshape(rows, side, cols, side) \
+        .transpose(0, 2, 1, 3).reshape(rows, cols, -1)
+    within = cells.argmin(-1)
+    row, col = np.mgrid[:rows, :cols]
+    return ((row * side + within // side) * values.shape[1] + col * side
+            + within % side).reshape(-1)
 
 
 def _ransac(points: _Points, camera: PinholeCamera, threshold: float,
@@ -149,16 +163,23 @@ def _ransac(points: _Points, camera: PinholeCamera, threshold: float,
                                             and np.isfinite(translation).all()):
         return nothing
     T_cur_prev = make_transform(cv2.Rodrigues(rotation)[0], translation.ravel())
-    return T_cur_prev, _errors_px(T_cur_prev, points, camera) < threshold
+    return T_cur_prev, _agree(T_cur_prev, points, camera, threshold)
 
 
-def _errors_px(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera) -> np.ndarray:
-    """Return the distance (N,) between projection and target; infinite behind the camera."""
-    p = points.xyz @ T_cur_prev[:3, :3].T + T_cur_prev[:3, 3]
-    in_front = p[:, 2] > 1e-6
-    z = np.where(in_front, p[:, 2], 1.0)
-    uv = np.stack((camera.fx * p[:, 0] / z + camera.cx, camera.fy * p[:, 1] / z + camera.cy), 1)
-    return np.where(in_front, np.linalg.norm(uv - points.uv, axis=1), np.inf)
+def _agree(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera,
+           threshold: float) -> np.ndarray:
+    """
+    Tell (N,) which points are where the pose says, within the threshold or what is expected.
+
+    A fixed threshold would cut off the tails of doubtful points and with them their pull.
+    """
+    t = T_cur_prev[:3, 3]
+    p = points.xyz @ T_cur_prev[:3, :3].T + t
+    residual, projection = _project(p, points.uv, camera)
+    by_depth = np.linalg.norm(projection @ t, axis=1) * points.depth_sigma
+    expected = 3.5 * np.hypot(points.sigma_px, by_depth)
+    limit = np.clip(expected, threshold, MAX_TOLERANCE * threshold)
+    return (p[:, 2] > 1e-3) & (np.linalg.norm(residual, axis=1) < limit)
 
 
 def _refine(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera,
