@@ -13,7 +13,7 @@ def crossview_tiny() -> ModelConfig:
         position='rope', stem='conv', stem_dims=(24, 48, 96), residual_init='zero')
     return ModelConfig(backbone, {
         'stereo': MatchingHeadConfig('row'),
-        'flow': MatchingHeadConfig('plane', fine_radius=2)})
+        'flow': MatchingHeadConfig('plane', fine_radius=2, fine_iterations=2)})
 
 
 MODEL_PRESETS = {'crossview_tiny': crossview_tiny}

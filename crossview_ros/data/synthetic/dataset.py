@@ -24,7 +24,7 @@ from torch import Tensor
 SHARD = 32       # records in a shard file
 INDEX = 'index.json'
 ATLAS_SIZE = 256
-RENDERER = 2     # raised when the same settings begin to give other images
+RENDERER = 3     # raised when the same settings begin to give other images
 SEED_OF_SPLIT = {'train': 0, 'holdout': 500_000_000}
 STORED = {'previous': np.uint8, 'left': np.uint8, 'right': np.uint8, 'disparity': np.float16,
           'flow': np.float16, 'left_occluded': np.bool_, 'previous_occluded': np.bool_}
@@ -98,7 +98,7 @@ def write_shards(folder: str | Path, count: int, size_hw: tuple[int, int], seed:
     missing = [number for number in range(num_shards)
                if not (folder / f'{number:05d}.npz').exists()]
     work = partial(_write_shard, folder=folder, size_hw=size_hw, seed=seed, split=split,
-                   config=config)
+                   config=config, atlas_size=ATLAS_SIZE)
     with _mapping(min(jobs, len(missing))) as mapping:
         for done, _ in enumerate(mapping(work, missing), num_shards - len(missing) + 1):
             if progress:
@@ -120,13 +120,13 @@ def _mapping(jobs: int) -> Iterator[Callable]:
 
 
 @lru_cache(maxsize=1)
-def _atlas(seed: int, split: str) -> TextureAtlas:
-    return make_atlas(ATLAS_SIZE, seed, split)
+def _atlas(size: int, seed: int, split: str) -> TextureAtlas:
+    return make_atlas(size, seed, split)
 
 
 def _write_shard(number: int, folder: Path, size_hw: tuple[int, int], seed: int, split: str,
-                 config: SceneConfig) -> None:
-    atlas = _atlas(seed, split)
+                 config: SceneConfig, atlas_size: int) -> None:
+    atlas = _atlas(atlas_size, seed, split)
     generator = torch.Generator().manual_seed((seed + SEED_OF_SPLIT[split]) * 100_003 + number)
     with torch.inference_mode():
         parts = [render_records(4, size_hw, config, atlas, generator) for _ in range(SHARD // 4)]

@@ -24,6 +24,7 @@ class SceneConfig:
     shadow_share: float = 0.6                            # of scenes: sun instead of clouds
     moving_share: float = 0.35                           # of objects
     flow_share: float = 0.045                            # motion of the nearest object, typical
+    slow_share: float = 0.5                              # of scenes: less motion, down to none
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,11 @@ def sample_scenes(batch: int, size_hw: tuple[int, int], config: SceneConfig, num
     near = draw.log_uniform((batch,), *config.near_range)
     room = _room(draw, batch, near, config)
     centre, rotation, half, depth = _objects(draw, batch, size_hw, focal, near, room, config)
-    step = config.flow_share * cols * near / focal          # [m] moves the nearest by that share
-    velocity, spin = _motion_of_objects(draw, depth, near, step, config)
+    pace = torch.where(draw.uniform((batch,), 0, 1) < config.slow_share,
+                       draw.uniform((batch,), 0, 1) ** 2, 1.0)
+    # [m] moves the nearest object by that share of the width
+    step = pace * config.flow_share * cols * near / focal
+    velocity, spin = _motion_of_objects(draw, depth, near, step, pace, config)
     count = depth.shape[1]
     texture_size = half.amax(-1) * draw.log_uniform((batch, count), 0.5, 3.0)
     room_texture = near * draw.log_uniform((batch,), 0.5, 4.0)
@@ -67,7 +71,7 @@ def sample_scenes(batch: int, size_hw: tuple[int, int], config: SceneConfig, num
         light, draw.uniform((batch,), 0.35, 0.85),
         torch.where(clear, draw.uniform((batch,), 0.4, 1), 0.0))
     disparity = cols * draw.log_uniform((batch,), *config.disparity_share)
-    view = RandomView(focal, disparity * near / focal, _motion_of_camera(draw, step, config))
+    view = RandomView(focal, disparity * near / focal, _motion_of_camera(draw, step, pace, config))
     return scenes, view
 
 
@@ -130,24 +134,26 @@ def _stand(room: tuple[Tensor, Tensor, Tensor], centre: Tensor,
     return world, torch.stack((half[..., 0], tall, half[..., 2]), -1)
 
 
-def _motion_of_objects(draw: 'Draw', depth: Tensor, near: Tensor, step: Tensor,
+def _motion_of_objects(draw: 'Draw', depth: Tensor, near: Tensor, step: Tensor, pace: Tensor,
                        config: SceneConfig) -> tuple[Tensor, Tensor]:
     """Return velocity and spin (B, P + 1, 3) per time step; the room stands still."""
     shape = (*depth.shape, 1)
     moving = draw.uniform(shape, 0, 1) < config.moving_share
     scale = (depth / near[:, None]).clamp(max=4)[..., None] * step[:, None, None]
     velocity = torch.where(moving, draw.normal((*depth.shape, 3)) * scale, 0.0)
-    spin = torch.where(moving, 0.08 * draw.normal((*depth.shape, 3)), 0.0)
+    turn = 0.08 * pace[:, None, None] * draw.normal((*depth.shape, 3))
+    spin = torch.where(moving, turn, 0.0)
     still = torch.zeros_like(velocity[:, :1])
     return torch.cat((velocity, still), 1), torch.cat((spin, still), 1)
 
 
-def _motion_of_camera(draw: 'Draw', step: Tensor, config: SceneConfig) -> Tensor:
+def _motion_of_camera(draw: 'Draw', step: Tensor, pace: Tensor,
+                      config: SceneConfig) -> Tensor:
     """Return T_world_previous (B, 4, 4): where the camera was one time step ago."""
     batch = len(step)
     T = torch.eye(4, device=step.device).repeat(batch, 1, 1)
     turn = draw.normal((batch, 3)) * torch.tensor((0.7, 1.0, 0.5), device=step.device)
-    T[:, :3, :3] = rotation_from_vector(turn * config.flow_share * 0.6 *
+    T[:, :3, :3] = rotation_from_vector(turn * pace[:, None] * config.flow_share * 0.6 *
                                         draw.uniform((batch, 1), 0, 1.2))
     T[:, :3, 3] = draw.normal((batch, 3)) * step[:, None] * draw.uniform((batch, 1), 0, 1.8)
     return T

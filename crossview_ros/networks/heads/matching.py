@@ -25,6 +25,8 @@ class MatchingHeadConfig:
     fine_dim: int = 32                # channels of the correlated 1/4 features
     coarse_radius: int = 2            # [1/8 px] local window shown to the coarse refinement
     fine_radius: int = 4              # [1/4 px] local window shown to the fine refinement
+    coarse_iterations: int = 1        # corrections at 1/8, each from where the last one led
+    fine_iterations: int = 1          # corrections at 1/4
 
 
 class MatchingHead(nn.Module):
@@ -77,21 +79,26 @@ class MatchingHead(nn.Module):
         map1 = self._coarse_features(tokens1, features1)
         map2 = self._coarse_features(tokens2, features2)
         offset, certainty = self._match(map1, map2)                      # [1/8 px]
-        first = _resize(offset, COARSE_STRIDE) * COARSE_STRIDE
-        window = self._local_correlation(map1, map2, offset, self.config.coarse_radius)
-        change, hidden, mask = self.coarse(
-            torch.cat((window, map1, offset / 8, certainty), 1))
-        offset = convex_upsample(offset + change, mask, 2) * 2           # [1/4 px]
-        second = _resize(offset, FINE_STRIDE) * FINE_STRIDE
+        estimates = [_resize(offset, COARSE_STRIDE) * COARSE_STRIDE]
+        for iteration in range(self.config.coarse_iterations):
+            window = self._local_correlation(map1, map2, offset, self.config.coarse_radius)
+            change, hidden, mask = self.coarse(
+                torch.cat((window, map1, offset.detach() / 8, certainty), 1))
+            offset = (offset.detach() if iteration else offset) + change
+        offset = convex_upsample(offset, mask, 2) * 2                    # [1/4 px]
+        estimates.append(_resize(offset, FINE_STRIDE) * FINE_STRIDE)
         hidden = _resize(hidden, 2)
         fine1, fine2 = (self.fine_proj(f.stem[-2]) for f in (features1, features2))
-        window = self._local_correlation(fine1, fine2, offset, self.config.fine_radius)
-        change, _, mask = self.fine(torch.cat((window, fine1, offset / 16, hidden), 1))
-        change, log_scale = change.split((self.channels, 1), 1)
-        value = convex_upsample(offset + change, mask, FINE_STRIDE) * FINE_STRIDE
+        for iteration in range(self.config.fine_iterations):
+            window = self._local_correlation(fine1, fine2, offset, self.config.fine_radius)
+            change, _, mask = self.fine(
+                torch.cat((window, fine1, offset.detach() / 16, hidden), 1))
+            change, log_scale = change.split((self.channels, 1), 1)
+            offset = (offset.detach() if iteration else offset) + change
+            estimates.append(convex_upsample(offset, mask, FINE_STRIDE) * FINE_STRIDE)
         log_scale = convex_upsample(log_scale, mask, FINE_STRIDE).clamp(*LOG_SCALE_RANGE)
-        return Prediction(self._signed(value), log_scale,
-                          (self._signed(first), self._signed(second)))
+        return Prediction(self._signed(estimates[-1]), log_scale,
+                          tuple(map(self._signed, estimates[:-1])))
 
     def _signed(self, offset: Tensor) -> Tensor:
         # disparity is minus the horizontal offset from left to right

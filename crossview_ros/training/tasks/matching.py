@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 OCCLUDED_WEIGHT = 0.3   # no match exists there: only the surroundings tell
-HEAD_WEIGHTS = {'stereo': 1.0, 'flow': 0.7}   # [1/px]: flow errors are larger in px
+HEAD_WEIGHTS = {'stereo': 1.0, 'flow': 1.0}   # [1/px]
 
 
 class MatchingTask:

@@ -114,14 +114,16 @@ def test_disparity_and_flow_cover_the_ranges_that_training_needs():
     from crossview_ros.data.synthetic.random_scene import SceneConfig
     from crossview_ros.data.synthetic.textures import make_atlas
     generator = torch.Generator().manual_seed(4)
-    record = dataset.render_records(16, (60, 80), SceneConfig(), make_atlas(4, 0), generator)
+    record = dataset.render_records(32, (60, 80), SceneConfig(), make_atlas(4, 0), generator)
 
     share = record['disparity'].flatten() / 80 * 320           # as if 320 px wide
     flow = record['flow'].square().sum(1).sqrt().flatten() / 80 * 256
     low, middle, high = share.quantile(torch.tensor([0.02, 0.5, 0.98])).tolist()
     assert low < 3 and 4 < middle < 16 and 30 < high < 70
-    assert 4 < flow.nanmedian() < 11
-    assert 20 < flow[flow.isfinite()].quantile(0.98) < 70
+    # half of the scenes are slow
+    assert 1.5 < flow.nanmedian() < 8
+    assert 0.2 < (flow < 2).float().mean() < 0.6
+    assert 18 < flow[flow.isfinite()].quantile(0.98) < 70
 
 
 def test_several_processes_render_the_same_records(tmp_path):
