@@ -36,8 +36,8 @@ class Rectifier:
         if np.abs(r @ r.T - np.eye(3)).max() > 1e-3:
             raise CalibrationError('R of the camera_info is no rotation matrix')
         self.size_hw = size_hw
-        compute = cv2.fisheye.initUndistortRectifyMap if distortion_model == 'equidistant' \
-            else cv2.initUndistortRectifyMap
+        fisheye = distortion_model == 'equidistant' and d.any()
+        compute = cv2.fisheye.initUndistortRectifyMap if fisheye else cv2.initUndistortRectifyMap
         # (H, W) float32 each: u and v [px] in the raw image
         self.map_u, self.map_v = compute(k, d, r, p[:, :3], size_hw[::-1], cv2.CV_32FC1)
 

@@ -24,7 +24,7 @@ class CloudBuffer:
     middle of its scan, found from the stamp and the time between the stamps.
     """
 
-    def __init__(self, max_age_s: float, stamp_reference: str = 'start') -> None:
+    def __init__(self, max_age_s: float, stamp_reference: str = 'middle') -> None:
         """
         Keep nothing yet.
 

@@ -96,7 +96,7 @@ class PerceptionNodeParameters:
         NO_POSE, 'pose of the LiDAR in the (left) optical frame: x y z [m] qx qy qz qw; zeros: '
         'look it up in TF', name='extrinsics.camera_lidar')
     lidar_stamp_reference: str = setting(
-        'start', 'moment of the scan that the stamp of a cloud tells', choices=STAMP_REFERENCES)
+        'middle', 'moment of the scan that the stamp of a cloud tells', choices=STAMP_REFERENCES)
     lidar_max_delay: float = setting(
         0.1, 'largest time between an image and the cloud that depth is compared with [s]',
         low=0.0, high=10.0, dynamic=True)

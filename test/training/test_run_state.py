@@ -52,6 +52,7 @@ def test_code_in_a_checkpoint_is_never_run(folder, tmp_path):
     trap = tmp_path / 'trap'
 
     class Hostile:
+
         def __reduce__(self):
             return trap.write_text, ('run',)
     (folder.path / 'last.pt').write_bytes(pickle.dumps(Hostile()))
@@ -62,7 +63,7 @@ def test_code_in_a_checkpoint_is_never_run(folder, tmp_path):
 def test_another_kind_of_file_is_told(tmp_path):
     run = RunFolder(tmp_path)
     torch.save({'weights': torch.zeros(1)}, tmp_path / 'last.pt')
-    with pytest.raises(CheckpointError, match='last.pt is no run checkpoint; previous.pt is missi'):
+    with pytest.raises(CheckpointError, match='last.pt is no run checkpoint; previous.pt is mis'):
         run.load()
 
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rectification puts each pixel where the formula of its distortion model says."""
+from crossview_ros.errors import CalibrationError
+from crossview_ros.geometry.rectification import Rectifier
+import numpy as np
+import pytest
+
+SIZE_HW = (60, 80)
+K = np.array([[70.0, 0, 41.0], [0, 72.0, 29.0], [0, 0, 1]])
+P = np.array([[65.0, 0, 39.5, -6.5], [0, 65.0, 30.5, 0], [0, 0, 1, 0]])
+ANGLE = 0.03
+R = np.array([[np.cos(ANGLE), 0, np.sin(ANGLE)], [0, 1, 0], [-np.sin(ANGLE), 0, np.cos(ANGLE)]])
+MODELS = {
+    'plumb_bob': (-0.2, 0.05, 0.001, -0.002, 0.01),
+    'rational_polynomial': (0.1, -0.03, 0.001, -0.002, 0.01, 0.15, -0.02, 0.003),
+    'equidistant': (0.02, -0.01, 0.004, -0.001)}
+
+
+def distorted(model, d, x, y):
+    """Distort normalised coordinates; written from the definitions, not from OpenCV's code."""
+    r2 = x * x + y * y
+    if model == 'equidistant':
+        r = np.sqrt(r2)
+        theta = np.arctan(r)
+        bent = theta * (1 + d[0] * theta ** 2 + d[1] * theta ** 4 + d[2] * theta ** 6
+                        + d[3] * theta ** 8)
+        scale = np.where(r > 1e-12, bent / np.maximum(r, 1e-12), 1.0)
+        return x * scale, y * scale
+    k1, k2, p1, p2, k3 = d[:5]
+    radial = 1 + k1 * r2 + k2 * r2 ** 2 + k3 * r2 ** 3
+    if model == 'rational_polynomial':
+        radial = radial / (1 + d[5] * r2 + d[6] * r2 ** 2 + d[7] * r2 ** 3)
+    return (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y)
+
+
+@pytest.mark.parametrize('model', MODELS)
+def test_maps_follow_the_model(model):
+    rectifier = Rectifier(K, MODELS[model], R, P, model, SIZE_HW)
+    v, u = np.mgrid[:SIZE_HW[0], :SIZE_HW[1]]
+    rays = np.stack(((u - P[0, 2]) / P[0, 0], (v - P[1, 2]) / P[1, 1], np.ones(SIZE_HW)), -1)
+    raw = rays @ R   # R^T ray: from the rectified frame back into the camera
+    x, y = distorted(model, MODELS[model], raw[..., 0] / raw[..., 2], raw[..., 1] / raw[..., 2])
+    assert np.abs(rectifier.map_u - (K[0, 0] * x + K[0, 2])).max() < 1e-3
+    assert np.abs(rectifier.map_v - (K[1, 1] * y + K[1, 2])).max() < 1e-3
+
+
+@pytest.mark.parametrize('model', [*MODELS, '', 'something else'])
+def test_without_distortion_and_rotation_nothing_changes(rng, model):
+    image = rng.integers(0, 256, (*SIZE_HW, 3), np.uint8)
+    rectifier = Rectifier(K, np.zeros(5), np.eye(3), K, model, SIZE_HW)
+    # borders may lose a ray to rounding
+    assert np.array_equal(rectifier(image)[1:-1, 1:-1], image[1:-1, 1:-1])
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'distortion_model': 'barrel'}, "'barrel' is unknown; known are plumb_bob, rational_poly"),
+    ({'d': (0.1, 0.2)}, 'plumb_bob has 4 or 5 coefficients, got 2'),
+    ({'k': np.zeros((3, 3))}, 'not calibrated'),
+    ({'p': np.full((3, 4), np.nan)}, 'finite'),
+    ({'r': np.ones((3, 3))}, 'no rotation matrix')])
+def test_calibrations_that_cannot_be_meant_are_refused(changes, message):
+    values = {'k': K, 'd': MODELS['plumb_bob'], 'r': R, 'p': P,
+              'distortion_model': 'plumb_bob', **changes}
+    with pytest.raises(CalibrationError, match=message):
+        Rectifier(**values, size_hw=SIZE_HW)
+
+
+def test_an_image_of_another_size_is_refused():
+    rectifier = Rectifier(K, (), np.eye(3), K, 'plumb_bob', SIZE_HW)
+    with pytest.raises(CalibrationError, match='image is 10x20 px, but the camera is 80x60'):
+        rectifier(np.zeros((20, 10, 3), np.uint8))
