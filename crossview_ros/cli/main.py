@@ -75,7 +75,7 @@ def _top_level(argv: list[str]) -> int:
     verbs = '\n'.join(f'  {verb:<{width}}  {text}' for verb, (_, text) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog=PROGRAM, usage=f'{PROGRAM} VERB [arguments]',
-        description='Metric depth from stereo, learned end to end, for ROS 2.',
+        description='Metric depth, optical flow and odometry, learned end to end, for ROS 2.',
         epilog=f'verbs:\n{verbs}\n\n{PROGRAM} VERB --help explains a verb.',
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--version', action='store_true', help='print the version')
