@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Show the main job: render a sample stereo bag, play it through the live ROS 2 node, report.
+Show the main job: play a bag through the live ROS 2 node, and report.
 
-Writes report.html, metrics.json and the pictures. Without rclpy, and on aarch64, the bag is run in
-process instead, and the report says so.
+The bag is a rendered sample, or one of yours. Writes report.html, metrics.json and the pictures.
+Without rclpy, and on aarch64, the bag is run in process instead, and the report says so.
 """
 import argparse
 from dataclasses import replace
@@ -16,8 +16,9 @@ from typing import Any
 
 from crossview_ros.cli.console import FrameBar, positive, positive_number, print_result
 
-HELP = 'render a sample stereo bag, play it through the live ROS 2 node, report'
+HELP = 'play a bag, by default a rendered sample, through the live ROS 2 node, report'
 TITLE = 'A stereo bag becomes depth, flow and odometry'
+SAMPLE_FRAMES = 100
 NUM_MEASURED = 6             # frames that tell how fast this machine is
 SLOWEST_HZ, FASTEST_HZ = 2.0, 10.0
 LOAD = 0.5                  # share of the in-process rate: player, transport and report take too
@@ -29,12 +30,21 @@ SAMPLE_NOTE = ('The sample is rendered, with textures that no training saw. Real
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
+    parser.add_argument('bag', metavar='BAG', type=Path, nargs='?',
+                        help='bag folder or .mcap file (default: a sample is rendered)')
     parser.add_argument('--out', type=Path, default=Path('out/demo'), metavar='DIR',
                         help='folder to write (default: out/demo)')
     parser.add_argument('--model', default='crossview_tiny',
                         help='name or folder of a model (default: crossview_tiny)')
-    parser.add_argument('--frames', type=positive, default=100, metavar='N',
-                        help='stereo pairs to render (default: 100)')
+    parser.add_argument('--frames', type=positive, metavar='N',
+                        help='frames to play (default: 100 of the sample, all of a bag)')
+    parser.add_argument('--left', metavar='TOPIC', help='left images of BAG (default: found by '
+                        'the baseline in CameraInfo); without --right one camera')
+    parser.add_argument('--right', metavar='TOPIC', help='right images; goes with --left')
+    parser.add_argument('--cloud', metavar='TOPIC',
+                        help='LiDAR cloud (default: the only one of the bag)')
+    parser.add_argument('--rectify', action='store_true',
+                        help='the images are raw: rectify them with their CameraInfo')
     parser.add_argument('--seed', type=int, default=0, help='another drive (default: 0)')
     parser.add_argument('--rate', type=positive_number, metavar='HZ',
                         help='pairs published per second (default: half of what this machine '
@@ -45,14 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render, run, report."""
+    """Render or find the bag, run, report."""
     from crossview_ros.replay.report import write_report
     from crossview_ros.replay.run import ReplayOptions
     # so that the node is ended also where a supervisor, e.g. timeout, ends us
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    options = ReplayOptions(model=args.model, outputs=False)
+    options = ReplayOptions(model=args.model, outputs=False, left=args.left, right=args.right,
+                            cloud=args.cloud, rectify=args.rectify, max_frames=args.frames)
     reason = _why_in_process(args.in_process)
-    bag = _render(args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    bag = args.bag or _render(args)
     data = _live(bag, options, args) if reason is None else \
         _in_process(bag, options, args, reason)
     print_result(data, write_report(args.out, data), args.json)
@@ -75,9 +87,9 @@ def _render(args: argparse.Namespace) -> Path:
     bag = args.out / 'sample_bag'
     if (bag / 'metadata.yaml').is_file():
         shutil.rmtree(bag)   # of an earlier demo
-    args.out.mkdir(parents=True, exist_ok=True)
+    config = DriveConfig(num_frames=args.frames or SAMPLE_FRAMES)
     with FrameBar('rendering the sample') as bar:
-        return write_drive_bag(bag, DriveConfig(num_frames=args.frames), args.seed, bar.update)
+        return write_drive_bag(bag, config, args.seed, bar.update)
 
 
 def _in_process(bag: Path, options: Any, args: argparse.Namespace, reason: str) -> Any:
@@ -85,8 +97,17 @@ def _in_process(bag: Path, options: Any, args: argparse.Namespace, reason: str) 
     from crossview_ros.runtime.perception import Perception
     with Perception.open(**options.perception_options()) as perception, \
             FrameBar('perception') as bar:
-        return replay_bag(bag, perception, options, args.out, progress=bar.update, title=TITLE,
-                          command=args.command, notes=[reason, SAMPLE_NOTE])
+        return replay_bag(bag, perception, options, args.out, progress=bar.update,
+                          title=_title(args), command=args.command,
+                          notes=[reason, *_notes(args)])
+
+
+def _title(args: argparse.Namespace) -> str:
+    return TITLE if args.bag is None else f'{args.bag.resolve().name}, through the live node'
+
+
+def _notes(args: argparse.Namespace) -> list[str]:
+    return [SAMPLE_NOTE] if args.bag is None else []
 
 
 def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
@@ -96,23 +117,29 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
     from crossview_ros.replay.extrinsics import extrinsic_parameters
     from crossview_ros.replay.topics import find_input_topics
     with Bag(bag) as opened:
-        topics = find_input_topics(opened)
+        topics = find_input_topics(opened, options.left, options.right, options.cloud)
         recorded_hz = opened.topic(topics.left.image).rate_hz or FASTEST_HZ
         extrinsics = extrinsic_parameters(opened, topics)
     measured_hz, tasks, facts = _measure(bag, options, args.out)
     rate_hz = args.rate or min(FASTEST_HZ, max(SLOWEST_HZ, LOAD * measured_hz))
-    num_frames = min(args.frames, max(1, int(PLAY_LIMIT_S * rate_hz)))
+    num_frames = min(args.frames or topics.left.count, topics.left.count)
+    if args.bag is None:
+        num_frames = min(num_frames, max(2, int(PLAY_LIMIT_S * rate_hz)))
+    print(f'{topics.described}, played at {rate_hz:.1f} Hz', file=sys.stderr)
     parameters = {name: getattr(options, name) for name in
-                  ('model', 'backend', 'device', 'min_depth', 'max_depth', 'min_confidence')}
-    parameters.update({f'{name}.enabled': task in tasks for name, task in NODE_TASKS.items()})
+                  ('model', 'backend', 'device', 'min_depth', 'max_depth', 'min_confidence',
+                   'rectify')}
+    parameters.update({f'{name}.enabled': task in tasks for name, task in NODE_TASKS.items()},
+                      mode=topics.mode,
+                      image_transport='compressed' if topics.left.compressed else 'raw')
     with FrameBar(f'live node, {rate_hz:.1f} Hz') as bar:
         live = run_live(bag, topics, tasks, {**parameters, **extrinsics}, args.out,
                         rate_hz / recorded_hz, num_frames, bar.update)
-    notes = [SAMPLE_NOTE,
-             f'In process this machine answers {measured_hz:.1f} pairs/s; the bag was played at '
-             f'{live.rate_hz:.1f} Hz to leave room for player, transport and measurement.']
-    return evaluate_live(bag, topics, live, options, facts, title=TITLE, command=args.command,
-                         notes=notes)
+    notes = [*_notes(args), f'In process this machine answers {measured_hz:.1f} frames/s; the '
+             f'bag was played at {live.rate_hz:.1f} Hz to leave room for player, transport and '
+             'measurement.']
+    return evaluate_live(bag, topics, live, options, facts, title=_title(args),
+                         command=args.command, notes=notes)
 
 
 def _measure(bag: Path, options: Any, out_dir: Path) -> tuple[float, tuple[str, ...], dict]:

@@ -31,11 +31,15 @@ START_LIMIT_S = 60.0      # loading torch and the model on a slow machine
 SILENCE_LIMIT_S = 10.0    # after the last pair, an answer must come within
 DIAGNOSTICS_LIMIT_S = 2.5
 ODOMETRY_LIMIT_S = 1.0    # it is published together with the depth
-# input of the node, relative to its namespace -> which topic of the pair feeds it
-INPUTS = {'left/image_rect': lambda topics: topics.left.image,
-          'left/camera_info': lambda topics: topics.left.info,
-          'right/image_rect': lambda topics: topics.right.image,
-          'right/camera_info': lambda topics: topics.right.info}
+# mode -> input of the node, relative to its namespace -> which topic of the bag feeds it
+INPUTS = {
+    'stereo': {'left/image_rect': lambda topics: topics.left.image,
+               'left/camera_info': lambda topics: topics.left.info,
+               'right/image_rect': lambda topics: topics.right.image,
+               'right/camera_info': lambda topics: topics.right.info},
+    'sequential': {'image_rect': lambda topics: topics.left.image,
+                   'camera_info': lambda topics: topics.left.info},
+}
 LIDAR_INPUT = 'points_in'
 
 
@@ -43,8 +47,10 @@ LIDAR_INPUT = 'points_in'
 class LiveRun:
     """What went into a node and what came out; times are of one steady clock [s]."""
 
-    published_s: dict[int, float]          # stamp of a pair -> when its first message went out
-    tasks: tuple[str, ...]
+    # stamp of a frame -> when its first message went out; without the first frame where nothing
+    # but flow is asked for, which that one cannot have
+    published_s: dict[int, float]
+    tasks: tuple[str, ...]                 # the first one's output tells that a frame is answered
     answers: dict[str, dict[int, Any]]     # output topic -> stamp -> Received
     repeated: int                          # answers with a stamp that had come before
     statuses: dict[str, dict[str, str]]    # diagnostics: name -> key -> value
@@ -53,20 +59,25 @@ class LiveRun:
     ended_by: str
     environment: dict[str, str]
 
+    @property
+    def main_output(self) -> str:
+        """Return the topic that tells whether a frame is answered."""
+        return MAIN_OUTPUT[self.tasks[0]]
+
 
 def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: dict[str, Any],
              out_dir: Path, speed: float, max_frames: int,
              progress: Callable[[int, int], None]) -> LiveRun:
     """
-    Start a node, play the stereo topics of a bag to it, collect, end the node.
+    Start a node, play a stereo pair or one camera of a bag to it, collect, end the node.
 
-    :param topics: InputTopics of the bag, a stereo pair.
+    :param topics: InputTopics of the bag.
     :param tasks: What the model can do, of stereo, flow, odometry: what to wait for.
     :param parameters: ROS parameters of the node.
     :param out_dir: Folder for node.log and node_parameters.yaml.
     :param speed: Relative to the recording.
-    :param max_frames: Pairs to publish.
-    :param progress: Called with (pairs published, pairs in all).
+    :param max_frames: Frames to publish.
+    :param progress: Called with (frames published, frames in all).
     :raises CrossviewError: If the node does not start, or dies.
     """
     environment = private_domain()
@@ -81,22 +92,27 @@ def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: di
             published_s = _play(player, topics, max_frames, node, progress)
             # the player stays: what it has sent may still be on the way
             _wait_for_answers(collector, tasks, len(published_s), node)
-        if not collector.received(DEPTH):
-            raise CrossviewError(f'{NODE} answered none of {len(published_s)} stereo pairs; its '
+        if not collector.received(MAIN_OUTPUT[tasks[0]]):
+            raise CrossviewError(f'{NODE} answered none of {len(published_s)} frames; its '
                                  f'last words ({node.log}): {node.last_words()}')
         collector.wait_for_status(lambda statuses: _has_counted(statuses, len(published_s)),
                                   DIAGNOSTICS_LIMIT_S)
         statuses = {name: collector.diagnostic_values(name) for name in collector.statuses()}
         exit_code = node.stop()
         answers = {topic: collector.received(topic) for topic in outputs}
-        return LiveRun(published_s, tasks, answers, collector.repeated(DEPTH), statuses,
-                       _rate(published_s), exit_code, node.ended_by, environment)
+        rate_hz = _rate(published_s)
+        if tasks == ('flow',):
+            del published_s[min(published_s)]
+        return LiveRun(published_s, tasks, answers, collector.repeated(MAIN_OUTPUT[tasks[0]]),
+                       statuses, rate_hz, exit_code, node.ended_by, environment)
 
 
 def _player(bag_path: Path, topics: Any, speed: float, max_frames: int) -> Any:
-    """Return a player of the pairs and the clouds of a bag."""
+    """Return a player of the frames and the clouds of a bag."""
     from crossview_ros.ros.player import BagPlayer
-    remap = {choose(topics): f'/stereo/{name}' for name, choose in INPUTS.items()}
+    compressed = '/compressed' if topics.left.compressed else ''
+    remap = {choose(topics): f'/stereo/{name}{compressed if "image" in name else ""}'
+             for name, choose in INPUTS[topics.mode].items()}
     if topics.cloud is not None:
         remap[topics.cloud] = f'/stereo/{LIDAR_INPUT}'
     return BagPlayer(bag_path, rate=speed, remap=remap, topics=remap, max_frames=max_frames,
@@ -105,10 +121,10 @@ def _player(bag_path: Path, topics: Any, speed: float, max_frames: int) -> Any:
 
 def _play(player: Any, topics: Any, max_frames: int, node: NodeProcess,
           progress: Callable[[int, int], None]) -> dict[int, float]:
-    """Publish to the end; return when the first message of each pair went out."""
+    """Publish to the end; return when the first message of each frame went out."""
     if not player.wait_for_subscribers(topics.names, SILENCE_LIMIT_S):
         raise CrossviewError(f'{NODE} is active but does not listen to '
-                             f'/stereo/{", /stereo/".join(INPUTS)}; see {node.log}')
+                             f'/stereo/{", /stereo/".join(INPUTS[topics.mode])}; see {node.log}')
     published_s: dict[int, float] = {}
 
     def note(published: Any) -> None:
@@ -131,7 +147,7 @@ def _node_command(parameters: dict[str, Any], out_dir: Path) -> list[str]:
 def _wait_for_answers(collector: Any, tasks: tuple[str, ...], count: int,
                       node: NodeProcess) -> None:
     """Wait until every pair is answered, or nothing has come for a while."""
-    expected = {topic: count for topic in OUTPUTS['stereo']}
+    expected = {topic: count for topic in OUTPUTS['stereo']} if 'stereo' in tasks else {}
     if 'flow' in tasks:
         expected.update({topic: count - 1 for topic in OUTPUTS['flow']})
     come: dict[str, int] = {}

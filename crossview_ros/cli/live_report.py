@@ -14,7 +14,7 @@ def evaluate_live(bag_path: Path, topics: Any, live: LiveRun, options: Any,
     """
     Return the report data of a live run.
 
-    :param topics: InputTopics of the bag, a stereo pair.
+    :param topics: InputTopics of the bag.
     :param options: ReplayOptions: depth limits, and what to store.
     :param facts: More sections of facts.
     :param report: Further fields of ReportData: title, command, notes.
@@ -30,7 +30,7 @@ def evaluate_live(bag_path: Path, topics: Any, live: LiveRun, options: Any,
         with Evaluation(GroundTruth(bag_path, transforms), len(live.published_s),
                         options.min_depth, options.max_depth, live.tasks) as evaluation:
             answers = _LiveAnswers(live, transforms)
-            rig = _add_frames(evaluation, bag, topics, answers)
+            rig = _add_frames(evaluation, bag, topics, answers, options.rectify)
         facts = {**facts, 'Input': {**input_facts(bag, topics, rig),
                                     'published at': f'{live.rate_hz:.1f} Hz'},
                  'ROS 2': {'node': f'/stereo/{NODE}, a process of its own', **live.environment},
@@ -40,25 +40,26 @@ def evaluate_live(bag_path: Path, topics: Any, live: LiveRun, options: Any,
                              rate_hz=_answer_rate(live), options=options.as_dict(), **report)
 
 
-def _add_frames(evaluation: Any, bag: Any, topics: Any, answers: '_LiveAnswers') -> Any:
+def _add_frames(evaluation: Any, bag: Any, topics: Any, answers: '_LiveAnswers',
+                rectify: bool) -> Any:
     """Score every published frame; return the rig."""
     from crossview_ros.replay.inputs import InputReader, MAX_CLOUD_AGE_NS
-    from crossview_ros.replay.pairing import frames_of, StereoPairer
+    from crossview_ros.replay.pairing import frames_of, pairer_of
     from crossview_ros.replay.stamped_topic import StampedTopics
     live, rig = answers.live, None
-    reader = InputReader(topics, answers.transforms)
+    reader = InputReader(topics, answers.transforms, rectify)
     with StampedTopics(bag.path, [topics.cloud] if topics.cloud else []) as clouds:
-        for frame in frames_of(bag, topics, StereoPairer(0)):
+        for frame in frames_of(bag, topics, pairer_of(topics, 0)):
             if frame.stamp_ns not in live.published_s:
                 continue
-            if frame.stamp_ns not in live.answers[DEPTH]:
+            if frame.stamp_ns not in live.answers[live.main_output]:
                 evaluation.add_unanswered(frame)
                 continue
             cloud = clouds.nearest(topics.cloud, frame.stamp_ns, MAX_CLOUD_AGE_NS)
             data = reader.read(frame, cloud)
             rig = data.rig
-            depth = live.answers[DEPTH][frame.stamp_ns]
-            latency_ms = 1e3 * (depth.monotonic_s - live.published_s[frame.stamp_ns])
+            answer = live.answers[live.main_output][frame.stamp_ns]
+            latency_ms = 1e3 * (answer.monotonic_s - live.published_s[frame.stamp_ns])
             evaluation.add(frame, data, answers.of(frame, rig), latency_ms)
     return rig
 
@@ -68,7 +69,7 @@ class _LiveAnswers:
 
     def __init__(self, live: LiveRun, transforms: Any) -> None:
         self.live, self.transforms = live, transforms
-        self.wrong_frame = 0   # depth images in another frame than their left image
+        self.wrong_frame = 0   # answers in another frame than their image
 
     def of(self, frame: Any, rig: Any) -> Any:
         """Return what came for a frame; None where nothing did."""
@@ -77,7 +78,7 @@ class _LiveAnswers:
         stamp_ns, frame_id = frame.stamp_ns, frame.left.header.frame_id
         messages = {topic: answers[stamp_ns].message
                     for topic, answers in self.live.answers.items() if stamp_ns in answers}
-        self.wrong_frame += messages[DEPTH].header.frame_id != frame_id
+        self.wrong_frame += messages[self.live.main_output].header.frame_id != frame_id
         images = {topic: read_float_image(messages[topic], topic) if topic in messages else None
                   for topic in (DEPTH, CONFIDENCE, FLOW, FLOW_CONFIDENCE)}
         disparity = None
@@ -107,7 +108,7 @@ class _LiveAnswers:
 
 def _answer_rate(live: LiveRun) -> float | None:
     """Return answered frames a second, from the first pair sent to the last answer."""
-    times_s = [answer.monotonic_s for stamp, answer in live.answers[DEPTH].items()
+    times_s = [answer.monotonic_s for stamp, answer in live.answers[live.main_output].items()
                if stamp in live.published_s]
     if not times_s:
         return None
@@ -116,20 +117,23 @@ def _answer_rate(live: LiveRun) -> float | None:
 
 def _counts(live: LiveRun, wrong_frame: int) -> list:
     from crossview_ros.replay.report_data import Count
-    published, answered = set(live.published_s), set(live.answers[DEPTH])
+    published, answered = set(live.published_s), set(live.answers[live.main_output])
+    stereo = 'stereo' in live.tasks
+    frames, output = ('stereo pairs', 'depth image') if stereo else ('images', 'flow')
     replaced = _inner_facts(live).get('sync: Dropped for newer sets', '0')
     unasked = sum(len(set(live.answers[MAIN_OUTPUT[task]]) - published) for task in live.tasks)
     return [
-        Count('stereo pairs published', len(published),
-              'left and right image with camera_info, one stamp each'),
+        Count(f'{frames} published', len(published),
+              'left and right image with camera_info, one stamp each' if stereo else
+              'after the first one, which has none before it'),
         Count('answered', len(published & answered),
-              'pairs whose depth image came back with the stamp of the left image', 'ok'),
+              f'{frames} whose {output} came back with the stamp of the (left) image', 'ok'),
         Count('not answered', len(published - answered),
-              f'lost on the way, or replaced by a newer pair in a busy node ({replaced})', 'loss'),
+              f'lost on the way, or replaced by newer ones in a busy node ({replaced})', 'loss'),
         Count('wrong frame_id', wrong_frame,
-              'depth images in another frame than their left image', 'loss'),
+              'answers in another frame than their image', 'loss'),
         Count('unasked', unasked, 'depth, flow or odometry with a stamp never sent', 'loss'),
-        Count('repeated', live.repeated, 'second depth images of one stamp', 'loss'),
+        Count('repeated', live.repeated, 'second answers with one stamp', 'loss'),
         Count('exit code of the node', live.exit_code, f'ended by {live.ended_by}', 'loss'),
     ]
 

@@ -14,7 +14,7 @@ PROGRAM = 'crossview'
 # verb -> (module, help); the help lines stand here too so that --help imports nothing
 COMMANDS = {
     'demo': ('crossview_ros.cli.demo',
-             'render a sample stereo bag, play it through the live ROS 2 node, report'),
+             'play a bag, by default a rendered sample, through the live ROS 2 node, report'),
     'replay': ('crossview_ros.cli.replay',
                'run a bag in process, every frame once, and report'),
     'play': ('crossview_ros.cli.play', 'publish a bag over ROS 2'),

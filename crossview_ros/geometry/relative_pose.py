@@ -33,6 +33,7 @@ class RelativePoseOptions:
     min_inlier_ratio: float = 0.2
     threshold_px: float = 2.0         # reprojection error at 640 columns, scaled by the width
     min_threshold_px: float = 1.0
+    ransac_points: int = 500          # of them, evenly spread, are tried in RANSAC
     ransac_iterations: int = 200
     refinements: int = 10             # Gauss-Newton steps at most, twice
     # errors of neighbouring pixels are alike up to this distance: so many fewer observations
@@ -90,7 +91,10 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
     if num_points < options.min_points:
         return RelativePose(PoseStatus.TOO_FEW_POINTS, num_points=num_points)
     threshold = max(options.min_threshold_px, options.threshold_px * camera.width / 640)
-    T_cur_prev, inliers = _ransac(points, camera, threshold, options.ransac_iterations)
+    T_cur_prev = _ransac(points, camera, threshold, options)
+    if T_cur_prev is None:
+        return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=num_points)
+    inliers = _agree(T_cur_prev, points, camera, threshold)
     covariance = None
     for _ in range(2):   # the second time with the inliers of the better pose
         num_inliers = int(inliers.sum())
@@ -147,23 +151,23 @@ def _least_of_cells(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def _ransac(points: _Points, camera: PinholeCamera, threshold: float,
-            iterations: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a pose (4, 4) and its inliers (N,) bool; none where nothing is found."""
-    nothing = np.eye(4), np.zeros(len(points.uv), bool)
-    if np.ptp(points.uv, axis=0).max() < 2 or np.ptp(points.xyz, axis=0).max() == 0:
-        return nothing   # all in one place
+            options: RelativePoseOptions) -> np.ndarray | None:
+    """Return a pose (4, 4) that many points agree with; None where nothing is found."""
+    some = np.s_[::max(1, len(points.uv) // options.ransac_points)]
+    xyz, uv = points.xyz[some], points.uv[some]
+    if np.ptp(uv, axis=0).max() < 2 or np.ptp(xyz, axis=0).max() == 0:
+        return None   # all in one place
     cv2.setRNGSeed(0)   # the same input gives the same pose
     try:
-        found, rotation, translation, inliers = cv2.solvePnPRansac(
-            points.xyz, points.uv, camera.matrix, None, iterationsCount=iterations,
-            reprojectionError=threshold, confidence=0.999, flags=cv2.SOLVEPNP_EPNP)
+        found, rotation, translation, _ = cv2.solvePnPRansac(
+            np.ascontiguousarray(xyz), np.ascontiguousarray(uv), camera.matrix, None,
+            iterationsCount=options.ransac_iterations, reprojectionError=threshold,
+            confidence=0.999, flags=cv2.SOLVEPNP_EPNP)
     except cv2.error:   # a degenerate sample that OpenCV cannot take
-        return nothing
-    if not found or inliers is None or not (np.isfinite(rotation).all()
-                                            and np.isfinite(translation).all()):
-        return nothing
-    T_cur_prev = make_transform(cv2.Rodrigues(rotation)[0], translation.ravel())
-    return T_cur_prev, _agree(T_cur_prev, points, camera, threshold)
+        return None
+    if not found or not (np.isfinite(rotation).all() and np.isfinite(translation).all()):
+        return None
+    return make_transform(cv2.Rodrigues(rotation)[0], translation.ravel())
 
 
 def _agree(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera,
@@ -191,7 +195,7 @@ def _refine(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera,
             return T_cur_prev, None
         change = -np.linalg.solve(normal, gradient)
         T_cur_prev = exp_se3(change) @ T_cur_prev
-        if np.abs(change).max() < 1e-9:
+        if np.abs(change).max() < 1e-7:
             break
     normal, _, variance = _linearise(T_cur_prev, points, camera)
     if np.linalg.cond(normal) > MAX_CONDITION:
