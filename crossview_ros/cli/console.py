@@ -22,6 +22,17 @@ def positive_number(text: str) -> float:
     return value
 
 
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags that choose what of a bag is read."""
+    parser.add_argument('--left', metavar='TOPIC', help='left images (default: found by the '
+                        'baseline in CameraInfo); without --right one camera')
+    parser.add_argument('--right', metavar='TOPIC', help='right images; goes with --left')
+    parser.add_argument('--cloud', metavar='TOPIC',
+                        help='LiDAR cloud (default: the only one of the bag)')
+    parser.add_argument('--rectify', action='store_true',
+                        help='the images are raw: rectify them with their CameraInfo')
+
+
 def print_result(data: Any, page: Path, as_json: bool) -> None:
     """
     Print the figures as a table with units, or all of metrics.json.

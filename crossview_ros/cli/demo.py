@@ -14,7 +14,8 @@ import signal
 import sys
 from typing import Any
 
-from crossview_ros.cli.console import FrameBar, positive, positive_number, print_result
+from crossview_ros.cli.console import (
+    add_input_arguments, FrameBar, positive, positive_number, print_result)
 
 HELP = 'play a bag, by default a rendered sample, through the live ROS 2 node, report'
 TITLE = 'A stereo bag becomes depth, flow and odometry'
@@ -38,13 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='name or folder of a model (default: crossview_tiny)')
     parser.add_argument('--frames', type=positive, metavar='N',
                         help='frames to play (default: 100 of the sample, all of a bag)')
-    parser.add_argument('--left', metavar='TOPIC', help='left images of BAG (default: found by '
-                        'the baseline in CameraInfo); without --right one camera')
-    parser.add_argument('--right', metavar='TOPIC', help='right images; goes with --left')
-    parser.add_argument('--cloud', metavar='TOPIC',
-                        help='LiDAR cloud (default: the only one of the bag)')
-    parser.add_argument('--rectify', action='store_true',
-                        help='the images are raw: rectify them with their CameraInfo')
+    add_input_arguments(parser)
     parser.add_argument('--seed', type=int, default=0, help='another drive (default: 0)')
     parser.add_argument('--rate', type=positive_number, metavar='HZ',
                         help='pairs published per second (default: half of what this machine '

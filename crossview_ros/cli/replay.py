@@ -11,7 +11,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from crossview_ros.cli.console import FrameBar, positive, print_result
+from crossview_ros.cli.console import add_input_arguments, FrameBar, positive, print_result
 
 HELP = 'run a bag in process, every frame once, and report'
 
@@ -27,13 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='settings such as max_depth [m]; flags win over the file')
     parser.add_argument('--out', type=Path, default=Path('out/replay'), metavar='DIR',
                         help='folder to write (default: out/replay)')
-    parser.add_argument('--left', metavar='TOPIC', help='left images (default: found by the '
-                        'baseline in CameraInfo); without --right one camera')
-    parser.add_argument('--right', metavar='TOPIC', help='right images; goes with --left')
-    parser.add_argument('--cloud', metavar='TOPIC',
-                        help='LiDAR cloud (default: the only one of the bag)')
-    parser.add_argument('--rectify', action='store_true',
-                        help='the images are raw: rectify them with their CameraInfo')
+    add_input_arguments(parser)
     parser.add_argument('--max-frames', type=positive, metavar='N',
                         help='stop after N frames (default: all)')
     parser.add_argument('--no-outputs', action='store_true', help='do not write outputs.mcap')

@@ -5,6 +5,7 @@ import shutil
 from types import SimpleNamespace
 from typing import Any
 
+from crossview_ros.data.rosbags_messages import blank_message, serialise
 from crossview_ros.geometry.base_motion import base_motion
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.geometry.se3 import quat_xyzw_from_rotation
@@ -115,25 +116,11 @@ class OutputBag:
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
                 f'/{topic}', msgtype, typestore=self._typestore)
-        raw = self._typestore.serialize_cdr(message, msgtype)
+        raw = serialise(self._typestore, msgtype, message)
         self._writer.write(self._connections[topic], stamp_ns, raw)
 
     def _blank(self, msgtype: str) -> SimpleNamespace:
         return blank_message(self._typestore, msgtype)
-
-
-def blank_message(typestore: Any, msgtype: str) -> SimpleNamespace:
-    """Return a message of zeros that a writer can fill and rosbags can serialise."""
-    from rosbags.interfaces import Nodetype
-    values = {}
-    for name, (kind, detail) in typestore.fielddefs[msgtype][1]:
-        if kind == Nodetype.NAME:
-            values[name] = blank_message(typestore, detail)
-        elif kind == Nodetype.BASE:
-            values[name] = {'string': '', 'bool': False}.get(detail[0], 0)
-        else:
-            values[name] = np.zeros(detail[1] if kind == Nodetype.ARRAY else 0)
-    return SimpleNamespace(**values)
 
 
 def write_trajectory(path: Path, poses: list[tuple[int, np.ndarray]]) -> None:

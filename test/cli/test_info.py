@@ -21,7 +21,7 @@ def bag_path(shared_dir):
 def make_bag(tmp_path):
     """Return a function that writes one camera without transforms."""
     def write():
-        from crossview_ros.replay.outputs import blank_message
+        from crossview_ros.data.rosbags_messages import blank_message
         types = get_typestore(Stores.ROS2_HUMBLE)
         with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
             for topic, kind in (('image_rect', 'Image'), ('camera_info', 'CameraInfo')):

@@ -11,7 +11,7 @@ from crossview_ros.messages.image import write_image
 from crossview_ros.messages.odometry import write_odometry
 from crossview_ros.replay.bag import Bag
 from crossview_ros.replay.inputs import InputReader
-from crossview_ros.replay.outputs import blank_message
+from crossview_ros.data.rosbags_messages import blank_message
 from crossview_ros.replay.pairing import frames_of, StereoPairer
 from crossview_ros.replay.run import ReplayOptions
 from crossview_ros.replay.static_transforms import StaticTransforms

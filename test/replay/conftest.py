@@ -33,7 +33,7 @@ class BagMaker:
 
     def add(self, topic, msgtype, time_ns, **fields):
         """Write one message under its stamp as record time."""
-        from crossview_ros.replay.outputs import blank_message
+        from crossview_ros.data.rosbags_messages import blank_message
         if topic not in self.connections:
             self.connections[topic] = self.writer.add_connection(topic, msgtype, typestore=TYPES)
         message = blank_message(TYPES, msgtype)
