@@ -5,13 +5,13 @@ from types import SimpleNamespace
 from crossview_ros.cli.live import (
     CONFIDENCE, DEPTH, DISPARITY, FLOW, FLOW_CONFIDENCE, FLOW_META, LiveRun, ODOM)
 from crossview_ros.cli.live_report import evaluate_live
+from crossview_ros.data.rosbags_messages import blank_message
 from crossview_ros.messages.disparity_image import write_disparity_image
 from crossview_ros.messages.header import set_header
 from crossview_ros.messages.image import write_image
 from crossview_ros.messages.odometry import write_odometry
 from crossview_ros.replay.bag import Bag
 from crossview_ros.replay.inputs import InputReader
-from crossview_ros.data.rosbags_messages import blank_message
 from crossview_ros.replay.pairing import frames_of, StereoPairer
 from crossview_ros.replay.run import ReplayOptions
 from crossview_ros.replay.static_transforms import StaticTransforms
