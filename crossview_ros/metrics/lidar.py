@@ -2,6 +2,7 @@
 """How well a depth image agrees with the points of a LiDAR."""
 from dataclasses import dataclass
 
+from crossview_ros.errors import CalibrationError
 from crossview_ros.geometry.camera import PinholeCamera
 from crossview_ros.geometry.projection import points_to_depth_image
 import numpy as np
@@ -26,7 +27,11 @@ def depth_vs_lidar(depth: np.ndarray, points: np.ndarray, camera: PinholeCamera,
     :param points: (N, 3) [m] in the camera's frame; rows may be NaN.
     :param camera: Camera of the depth image.
     :param min_depth: Nearer points are left out [m]; farther than ``max_depth`` too.
+    :raises CalibrationError: If the camera is of another size than the image.
     """
+    if np.shape(depth) != camera.size_hw:
+        raise CalibrationError(f'depth image is {np.shape(depth)} but the camera is '
+                               f'{camera.size_hw} (height, width)')
     measured = points_to_depth_image(points, camera)
     known = np.isfinite(measured) & (measured >= min_depth) & (measured <= max_depth)
     num_points = int(known.sum())

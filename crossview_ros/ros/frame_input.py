@@ -59,19 +59,21 @@ class _Reader:
         self._decode = read_compressed_image if compressed else read_image
         self._rig: Any = None
         self._key: tuple | None = None
-        self._rectifiers: dict[str, Rectifier] = {}
+        self._rectifiers: list[Rectifier] = []   # in the order of pairs; made by the first frame
         self.notes: list[str] = []
 
     @property
     def rig(self) -> Any:
         """Return the calibration in force; None while there is none that can be used."""
-        return self._rig
+        return self._rig if self._rectifiers or not self._rectify else None
 
     def read(self, matched: MatchedSet) -> FrameInput:
         """Read images and calibration; as `InputReader.read`."""
         messages = matched.messages
         self._update(messages)
         images = [self._image(stream, messages) for stream in self.pairs]
+        if self._rectify:
+            images = self._rectified(images, messages)
         right = images[1] if len(images) > 1 else None
         return FrameInput(images[0], right, self._rig, matched.stamp_ns,
                           _frame_id(messages[next(iter(self.pairs))]))
@@ -83,20 +85,27 @@ class _Reader:
             raise MessageError(
                 f'{self._topics[stream]}: image is {image.shape[1]}x{image.shape[0]} px, its '
                 f'camera_info says {camera.width}x{camera.height}')
-        return self._rectifiers[stream](image) if self._rectify else image
+        return image
+
+    def _rectified(self, images: list[np.ndarray],
+                   messages: dict[str, Any]) -> list[np.ndarray]:
+        if not self._rectifiers:   # not before images of that size have come: the maps are large
+            self._rectifiers = [_rectifier(messages[info], self._topics[info])
+                                for info in self.pairs.values()]
+        return [rectifier(image) for rectifier, image in zip(self._rectifiers, images)]
 
     def _update(self, messages: dict[str, Any]) -> None:
         """Read the calibration again if it has changed."""
         key = tuple(_calibration_key(messages[info]) for info in self.pairs.values())
         if self._rig is not None and key == self._key:
             return
-        self._rig = None
+        self._rig, self._rectifiers = None, []
         notes = [note for image, info in self.pairs.items()
                  for note in self._pair_notes(image, info, messages)]
         rig = self._read_rig(messages, notes)
         if self._rectify:
-            self._rectifiers = {image: _rectifier(messages[info], self._topics[info])
-                                for image, info in self.pairs.items()}
+            for info in self.pairs.values():
+                _check_whole(messages[info], self._topics[info])
         self._rig, self._key, self.notes = rig, key, notes
 
     def _read_rig(self, messages: dict[str, Any], notes: list[str]) -> Any:
@@ -157,14 +166,21 @@ class SequentialReader(_Reader):
         super().__init__(topics, rectify, compressed)
 
     def _read_rig(self, messages: dict[str, Any], notes: list[str]) -> PinholeCamera:
-        return read_camera(messages[INFO], name=self._topics[INFO])
+        info = messages[INFO]
+        has_p = bool(np.any(info.p))   # a single camera is often calibrated without P
+        if not has_p:
+            notes.append(f'{self._topics[INFO]} has no P; K is taken')
+        return read_camera(info, rectified=has_p or self._rectify, name=self._topics[INFO])
 
 
-def _rectifier(info: Any, topic: str) -> Rectifier:
+def _check_whole(info: Any, topic: str) -> None:
     roi = info.roi
     if max(info.binning_x, info.binning_y) > 1 or roi.width or roi.height:
         raise CalibrationError(f'{topic}: binned or cropped images cannot be rectified here; '
                                'let the driver send whole ones')
+
+
+def _rectifier(info: Any, topic: str) -> Rectifier:
     k, r, p = (np.asarray(values, np.float64).reshape(3, -1)
                for values in (info.k, info.r, info.p))
     try:

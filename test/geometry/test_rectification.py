@@ -45,6 +45,47 @@ def test_maps_follow_the_model(model):
     assert np.abs(rectifier.map_v - (K[1, 1] * y + K[1, 2])).max() < 1e-3
 
 
+@pytest.mark.parametrize('model', MODELS)
+def test_a_point_of_the_world_is_found_at_its_raw_pixel(rng, model):
+    points = rng.uniform((-0.4, -0.3, 1), (0.4, 0.3, 1), (200, 3)) * rng.uniform(0.5, 9, (200, 1))
+    raw = np.stack(distorted(model, MODELS[model], *(points[:, :2] / points[:, 2:]).T))
+    raw = K[[0, 1], [0, 1], None] * raw + K[:2, 2:]
+    rectified = (P @ np.vstack((R @ points.T, np.zeros(200))))   # the baseline belongs to TF
+    u, v = rectified[:2] / rectified[2]
+    rectifier = Rectifier(K, MODELS[model], R, P, model, SIZE_HW)
+    for map_, truth in zip((rectifier.map_u, rectifier.map_v), raw):
+        assert np.abs(bilinear(map_, u, v) - truth).max() < 3e-3   # the maps bend within a pixel
+
+
+def bilinear(values, u, v):
+    """Return the values at places between pixels."""
+    column, row = np.floor(u).astype(int), np.floor(v).astype(int)
+    a, b = u - column, v - row
+    return ((1 - b) * ((1 - a) * values[row, column] + a * values[row, column + 1])
+            + b * ((1 - a) * values[row + 1, column] + a * values[row + 1, column + 1]))
+
+
+@pytest.mark.parametrize('model, d', [('plumb_bob', (-0.4, 0.1, 0, 0, 0)),
+                                      ('equidistant', (0.02, -0.01, 0.004, -0.001))])
+def test_a_bent_line_becomes_straight(model, d):
+    size_hw = 120, 160
+    k = np.array([[130.0, 0, 80], [0, 130, 60], [0, 0, 1]])
+    x = np.linspace(-1, 1, 4001)
+    u, v = distorted(model, d, x, np.full_like(x, -0.3))   # a straight line of the world
+    line = np.interp(np.arange(160), 130 * u + 80, 130 * v + 60)
+    profile = np.exp(-(np.arange(120)[:, None] - line) ** 2 / 4)
+    image = np.repeat(np.rint(255 * profile)[..., None], 3, axis=2).astype(np.uint8)
+    rows = line_rows(Rectifier(k, d, np.eye(3), k, model, size_hw)(image))
+    assert np.ptp(line_rows(image)) > 2
+    assert np.abs(rows - (60 - 0.3 * 130)).max() < 0.1
+
+
+def line_rows(image):
+    """Return where a bright line is in each column [px], away from the borders."""
+    weights = image[:, 20:140, 0].astype(float)
+    return (weights * np.arange(len(image))[:, None]).sum(axis=0) / weights.sum(axis=0)
+
+
 @pytest.mark.parametrize('model', [*MODELS, '', 'something else'])
 def test_without_distortion_and_rotation_nothing_changes(rng, model):
     image = rng.integers(0, 256, (*SIZE_HW, 3), np.uint8)

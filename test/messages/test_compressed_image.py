@@ -100,6 +100,13 @@ def test_random_damage_gives_an_image_or_a_message_error(rgb, suffix, rng):
         assert image.dtype == np.uint8 and image.shape[2] == 3
 
 
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_a_picture_that_ends_early_is_refused(rgb, suffix):
+    data = compressed(rgb, suffix).data
+    with pytest.raises(MessageError, match='the picture is damaged'):
+        read_compressed_image(SimpleNamespace(data=data[:len(data) * 9 // 10], format=''))
+
+
 def test_compressed_depth_is_refused(rgb):
     with pytest.raises(MessageError, match='16UC1; compressedDepth png. is a depth image'):
         read_compressed_image(compressed(rgb, format_text='16UC1; compressedDepth png'))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Agreement of depth with LiDAR points, counted by hand."""
+from crossview_ros.errors import CalibrationError
 from crossview_ros.geometry.camera import PinholeCamera
 from crossview_ros.metrics.lidar import depth_vs_lidar
 import numpy as np
@@ -24,6 +25,11 @@ def test_agreement_by_hand():
 def test_points_out_of_range_are_left_out():
     agreement = depth_vs_lidar(np.full((3, 4), 4, np.float32), POINTS, CAMERA, 3.0, 6.0)
     assert (agreement.num_points, agreement.abs_rel) == (1, 0)
+
+
+def test_a_depth_image_of_another_size_is_refused():
+    with pytest.raises(CalibrationError, match=r'depth image is \(6, 8\) but the camera is'):
+        depth_vs_lidar(np.ones((6, 8), np.float32), POINTS, CAMERA)
 
 
 def test_nothing_in_view_is_not_a_number():

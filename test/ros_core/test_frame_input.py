@@ -79,6 +79,30 @@ def test_what_cannot_be_rectified_is_told(changes, text):
         SequentialReader(RAW, rectify=True).read(one_camera(**changes))
 
 
+def test_without_a_rectifier_no_calibration_is_in_force():
+    reader = SequentialReader(RAW, rectify=True)
+    reader.read(one_camera())
+    assert reader.rig is not None
+    with pytest.raises(CalibrationError, match='barrel'):
+        reader.read(one_camera(distortion_model='barrel', d=np.ones(3)))
+    assert reader.rig is None
+
+
+def test_no_maps_are_made_for_a_size_that_images_do_not_have():
+    huge = one_camera(width=65536, height=65536)   # 34 GB of maps
+    with pytest.raises(MessageError, match='image is 8x6 px, its camera_info says 65536x65536'):
+        SequentialReader(RAW, rectify=True).read(huge)
+
+
+def test_one_camera_without_p_is_read_by_k_but_not_rectified():
+    matched = one_camera(p=np.zeros(12))
+    reader = SequentialReader(RAW)
+    assert reader.read(matched).rig.fx == matched.messages['info'].k[0]
+    assert reader.notes == ['/cam/camera_info has no P; K is taken']
+    with pytest.raises(CalibrationError, match='/cam/camera_info: P.0. is 0'):
+        SequentialReader(RAW, rectify=True).read(matched)
+
+
 def test_a_change_of_the_distortion_alone_is_seen():
     reader = SequentialReader(RAW, rectify=True)
     before = reader.read(one_camera()).left

@@ -58,6 +58,18 @@ def test_points_are_moved_into_the_camera_and_nan_left_out():
     assert points.tolist() == [[-1.5, -3, 1], [-4.5, -6, 4]]
 
 
+@pytest.mark.parametrize('points', [np.empty((0, 3)), np.full((4, 3), np.nan)])
+def test_a_cloud_without_points_has_none(points):
+    assert cloud_in_camera(new_cloud(points), np.eye(4)).shape == (0, 3)
+
+
+def test_a_cloud_without_a_coordinate_is_told():
+    message = new_cloud([(1, 2, 3)])
+    message.fields = [field for field in message.fields if field.name != 'z']
+    with pytest.raises(MessageError, match="/points: no number field 'z'; the cloud has x, y"):
+        cloud_in_camera(message, np.eye(4), '/points')
+
+
 def test_a_damaged_cloud_is_told():
     message = new_cloud([(1, 2, 3)])
     message.data = message.data[:5]
