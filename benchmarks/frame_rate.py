@@ -2,7 +2,8 @@
 """
 Measure how many stereo pairs a second Perception answers, beside classical CPU methods.
 
-    python benchmarks/frame_rate.py [--model crossview_tiny] [--size 240x320] [--threads 2]
+    python benchmarks/frame_rate.py [--model crossview_tiny] [--size 240x320] [--threads 2] \
+        [--tasks stereo flow]
 
 Both run on the same rendered drive in the same process, frame by frame in turn, so that the
 ratio holds where the absolute rates do not.
@@ -19,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('--model', default='crossview_tiny', help='name or folder')
     parser.add_argument('--size', default='240x320', help='HxW of the images [px]')
+    parser.add_argument('--tasks', nargs='+', help='of stereo flow odometry (default: all)')
     parser.add_argument('--frames', type=int, default=30)
     parser.add_argument('--threads', type=int, default=2)
     args = parser.parse_args()
@@ -29,7 +31,8 @@ def main() -> None:
     config = DriveConfig(size_hw=(rows, cols), num_frames=args.frames + 3,
                          focal_px=260.0 * cols / 320)
     frames = list(render_drive(config, seed=1))
-    with Perception.open(args.model, num_threads=args.threads) as perception:
+    with Perception.open(args.model, tasks=args.tasks,
+                         num_threads=args.threads) as perception:
         network_ms, classical_ms, stages_ms = measure(perception, frames, config.rig)
         print(f'{args.model}, tasks {", ".join(perception.tasks)}, {perception.backend_name} on '
               f'{perception.device}, {args.threads} threads, {rows}x{cols} px')

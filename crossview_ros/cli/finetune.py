@@ -3,6 +3,7 @@
 import argparse
 from math import isfinite
 from pathlib import Path
+import signal
 import sys
 
 from crossview_ros.cli.console import positive_number
@@ -29,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; Ctrl-C leaves a checkpoint to --resume from."""
+    """Train; Ctrl-C and SIGTERM leave a checkpoint to --resume from."""
+    signal.signal(signal.SIGTERM, _interrupt)
     from crossview_ros.training.setup import open_run
     from tqdm import tqdm
     run_dir = args.run_dir or Path('runs') / args.config.stem
@@ -50,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
     if isfinite(trainer.best_score):
         print(f'best      {trainer.best_score:.3f} (weighted end-point error, px)')
     return 0
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
 
 
 class _render_bar:

@@ -95,7 +95,8 @@ class MatchingHead(nn.Module):
                 torch.cat((window, fine1, offset.detach() / 16, hidden), 1))
             change, log_scale = change.split((self.channels, 1), 1)
             offset = (offset.detach() if iteration else offset) + change
-            estimates.append(convex_upsample(offset, mask, FINE_STRIDE) * FINE_STRIDE)
+            if self.training or iteration + 1 == self.config.fine_iterations:
+                estimates.append(convex_upsample(offset, mask, FINE_STRIDE) * FINE_STRIDE)
         log_scale = convex_upsample(log_scale, mask, FINE_STRIDE).clamp(*LOG_SCALE_RANGE)
         return Prediction(self._signed(estimates[-1]), log_scale,
                           tuple(map(self._signed, estimates[:-1])))
