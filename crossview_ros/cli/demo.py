@@ -108,6 +108,7 @@ def _notes(args: argparse.Namespace) -> list[str]:
 def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
     from crossview_ros.cli.live import run_live
     from crossview_ros.cli.live_report import evaluate_live
+    from crossview_ros.errors import MessageError
     from crossview_ros.replay.bag import Bag
     from crossview_ros.replay.extrinsics import extrinsic_parameters
     from crossview_ros.replay.topics import find_input_topics
@@ -118,6 +119,8 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
     measured_hz, tasks, facts = _measure(bag, options, args.out)
     rate_hz = args.rate or min(FASTEST_HZ, max(SLOWEST_HZ, LOAD * measured_hz))
     num_frames = min(args.frames or topics.left.count, topics.left.count)
+    if topics.mode == 'sequential' and num_frames < 2:
+        raise MessageError(f'{bag}: {topics.left.image} has one image, and flow needs two')
     if args.bag is None:
         num_frames = min(num_frames, max(2, int(PLAY_LIMIT_S * rate_hz)))
     print(f'{topics.described}, played at {rate_hz:.1f} Hz', file=sys.stderr)

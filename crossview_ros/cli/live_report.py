@@ -36,7 +36,8 @@ def evaluate_live(bag_path: Path, topics: Any, live: LiveRun, options: Any,
                  'ROS 2': {'node': f'/stereo/{NODE}, a process of its own', **live.environment},
                  'Inside the node, by its diagnostics': _inner_facts(live),
                  'Machine and versions': machine_facts()}
-    return evaluation.report(mode=LIVE, facts=facts, counts=_counts(live, answers.wrong_frame),
+    subject = 'stereo pairs' if topics.right else 'images'
+    return evaluation.report(mode=LIVE, subject=subject, facts=facts, counts=_counts(live, answers.wrong_frame),
                              rate_hz=_answer_rate(live), options=options.as_dict(), **report)
 
 
@@ -51,6 +52,9 @@ def _add_frames(evaluation: Any, bag: Any, topics: Any, answers: '_LiveAnswers',
     with StampedTopics(bag.path, [topics.cloud] if topics.cloud else []) as clouds:
         for frame in frames_of(bag, topics, pairer_of(topics, 0)):
             if frame.stamp_ns not in live.published_s:
+                continue
+            if frame.stamp_ns not in live.expected:
+                evaluation.add_first(frame, reader.read(frame))
                 continue
             if frame.stamp_ns not in live.answers[live.main_output]:
                 evaluation.add_unanswered(frame)
@@ -117,7 +121,7 @@ def _answer_rate(live: LiveRun) -> float | None:
 
 def _counts(live: LiveRun, wrong_frame: int) -> list:
     from crossview_ros.replay.report_data import Count
-    published, answered = set(live.published_s), set(live.answers[live.main_output])
+    published, answered = live.expected, set(live.answers[live.main_output])
     stereo = 'stereo' in live.tasks
     frames, output = ('stereo pairs', 'depth image') if stereo else ('images', 'flow')
     replaced = _inner_facts(live).get('sync: Dropped for newer sets', '0')

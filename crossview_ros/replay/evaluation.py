@@ -103,6 +103,10 @@ class Evaluation:
             self.flow_panels.append(self._flow_panel(frame, answer, truth, flow_figures))
         self._before = _Before(frame.index, frame.stamp_ns, data.left)
 
+    def add_first(self, frame: Frame, data: FrameInput) -> None:
+        """Take a first frame that nothing was asked about; what follows is compared with it."""
+        self._before, self._num_starts = _Before(frame.index, frame.stamp_ns, data.left), 0
+
     def add_unanswered(self, frame: Frame) -> None:
         """Record a frame that got no answer."""
         self.frames.append(FrameRecord(frame.index, frame.stamp_ns, None))
