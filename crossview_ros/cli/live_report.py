@@ -37,7 +37,8 @@ def evaluate_live(bag_path: Path, topics: Any, live: LiveRun, options: Any,
                  'Inside the node, by its diagnostics': _inner_facts(live),
                  'Machine and versions': machine_facts()}
     subject = 'stereo pairs' if topics.right else 'images'
-    return evaluation.report(mode=LIVE, subject=subject, facts=facts, counts=_counts(live, answers.wrong_frame),
+    counts = _counts(live, answers.wrong_frame)
+    return evaluation.report(mode=LIVE, subject=subject, facts=facts, counts=counts,
                              rate_hz=_answer_rate(live), options=options.as_dict(), **report)
 
 
