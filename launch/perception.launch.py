@@ -3,7 +3,8 @@
 Start perception_node with its topics, parameters, and on request RViz and a bag.
 
 With a bag, what its /tf_static says about the place of the sensors goes to the node as parameters
-first, since TF may be missing or late. All arguments with their defaults: ros2 launch crossview_ros perception.launch.py --show-args
+first, since TF may be missing or late. All arguments with their defaults:
+ros2 launch crossview_ros perception.launch.py --show-args
 """
 import os
 from pathlib import Path
