@@ -29,8 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if not (separator and rows.isdigit() and cols.isdigit()):
         raise ConfigError(f"--size expects HxW, e.g. 240x320; got '{args.size}'")
     config, architecture, weights, history = load_run(args.run)
-    provenance = {'command': args.trained_by, 'steps': history['step'],
-                  'minutes': round(history['elapsed_s'] / 60, 1),
+    provenance = {'command': args.trained_by, 'legs': _legs(args.run),
                   'validation_weighted_epe_px': round(history['best_score'], 3),
                   'config': to_dict(config)}
     trained = TrainedModel(architecture, weights, config.model.preset, provenance)
@@ -40,3 +39,14 @@ def run(args: argparse.Namespace) -> int:
         size_mb = (args.out / name).stat().st_size / 1e6
         print(f'file      {name}  {size_mb:.1f} MB  sha256 {digest[:16]}')
     return 0
+
+
+def _legs(run: Path) -> list[dict]:
+    """Return what each run of a chain did, the first one first; runs that are gone are named."""
+    from crossview_ros.training.setup import load_run
+    if not (run / 'config.yaml').is_file():
+        return [{'run': str(run)}]
+    config, _, _, history = load_run(run)
+    before = [] if config.model.start_from is None else _legs(Path(config.model.start_from))
+    return [*before, {'run': str(run), 'task': config.task, 'steps': history['step'],
+                      'minutes': round(history['elapsed_s'] / 60, 1)}]

@@ -38,7 +38,8 @@ def test_a_run_becomes_a_model_folder_that_answers(run_dir, tmp_path, capsys):
     provenance = load_yaml(out / 'manifest.yaml')['provenance']
     assert provenance['command'] == 'make it'
     assert (out / 'weights.safetensors').stat().st_mode & 0o777 == 0o644
-    assert provenance['steps'] == 1 and provenance['config']['task'] == 'multi'
+    assert [leg['steps'] for leg in provenance['legs']] == [1]
+    assert provenance['config']['task'] == 'multi'
     camera = PinholeCamera(96, 64, 80.0, 80.0, 47.5, 31.5)
     image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
     with Perception.open(out) as perception:
