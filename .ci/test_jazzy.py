@@ -41,6 +41,7 @@ def main():
                     ROOT / 'constraints-numpy1.txt', *PACKAGES], check=True)
     environment = {name: value for name, value in os.environ.items()
                    if name not in ('LD_LIBRARY_PATH', '_ROS_WHEELS_BOOTSTRAP_COMPLETE')}
+    environment['PYTHONPATH'] = str(ROOT)   # also for the nodes that the tests start
     return subprocess.run([python, '-m', 'pytest', *args.tests], cwd=ROOT,
                           env=environment).returncode
 
