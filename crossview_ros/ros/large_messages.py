@@ -14,10 +14,10 @@ import tempfile
 SEGMENT_BYTES = 32 << 20
 SMALLEST_SEGMENT_BYTES = 2 << 20
 SHARED_MEMORY = Path('/dev/shm')
+# Fast DDS 2 (up to Jazzy) reads the first, Fast DDS 3 the second
+PROFILE_NAMES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 # Any of these means that the user has decided about transports.
-USER_SETTINGS = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE',
-                 'FASTDDS_BUILTIN_TRANSPORTS', 'SKIP_DEFAULT_XML')
-OLD_NAME_DISTROS = ('humble', 'iron')   # they read FASTRTPS_..., the later ones FASTDDS_...
+USER_SETTINGS = (*PROFILE_NAMES, 'FASTDDS_BUILTIN_TRANSPORTS', 'SKIP_DEFAULT_XML')
 
 _PROFILE = """<?xml version="1.0" encoding="UTF-8" ?>
 <profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
@@ -56,9 +56,6 @@ class LargeMessages:
     def __init__(self) -> None:
         """Change nothing yet."""
         self._folder: tempfile.TemporaryDirectory | None = None
-        self._name = 'FASTRTPS_DEFAULT_PROFILES_FILE' \
-            if os.environ.get('ROS_DISTRO') in OLD_NAME_DISTROS \
-            else 'FASTDDS_DEFAULT_PROFILES_FILE'
 
     def __enter__(self) -> 'LargeMessages':
         """Write the profile and point Fast DDS at it."""
@@ -67,13 +64,14 @@ class LargeMessages:
             self._folder = tempfile.TemporaryDirectory(prefix='crossview_dds_')
             profile = Path(self._folder.name) / 'profile.xml'
             profile.write_text(_PROFILE.format(segment_bytes=segment_bytes), encoding='utf-8')
-            os.environ[self._name] = str(profile)
+            os.environ.update(dict.fromkeys(PROFILE_NAMES, str(profile)))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Remove the profile: processes started from here choose for themselves."""
         if self._folder is not None:
-            del os.environ[self._name]
+            for name in PROFILE_NAMES:
+                del os.environ[name]
             self._folder.cleanup()
             self._folder = None
 
