@@ -12,6 +12,8 @@ MAX_CONDITION = 1e12   # of the normal matrix: beyond it some motion is not seen
 CHI_MEDIAN = 1.1774    # median length of a standard normal error in two dimensions
 MAX_TOLERANCE = 4.0    # times the threshold: no point is so doubtful that anything agrees
 HUBER = 2.5            # whitened errors beyond so many scales count linearly
+MIN_SCALE = 1e-3       # of whitened errors: no data is exact, and no covariance is zero
+CONVERGED = 1e-3       # standard deviations of the pose: smaller steps change nothing
 
 
 class PoseStatus(str, Enum):
@@ -35,7 +37,7 @@ class RelativePoseOptions:
     min_threshold_px: float = 1.0
     ransac_points: int = 500          # of them, evenly spread, are tried in RANSAC
     ransac_iterations: int = 200
-    refinements: int = 10             # Gauss-Newton steps at most, twice
+    refinements: int = 10             # Gauss-Newton steps at most, for each choice of inliers
     # errors of neighbouring pixels are alike up to this distance: so many fewer observations
     correlation_px: float = 1.0
 
@@ -80,8 +82,8 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
     :param sigma_px: (H, W) expected flow error per axis [px]; None: all 1 px.
     :param depth_sigma: (H, W) expected depth error as a share of the depth; None: exact.
     :return: Pose and covariance, or a status that says why there is none. Never a made-up pose.
-        The covariance is that of the normal equations times the robust variance of the
-        residuals, if that is more than expected, and the number of pixels that err together.
+        The covariance follows the residuals as they are, should they be other than expected,
+        and grows with the number of pixels that err together.
 
     Source: PnP with RANSAC as in OpenCV's solvePnPRansac; refinement by Gauss-Newton on the
     reprojection error with Huber weights (Hartley and Zisserman, appendix A6).
@@ -94,23 +96,23 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
     T_cur_prev = _ransac(points, camera, threshold, options)
     if T_cur_prev is None:
         return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=num_points)
+    enough = max(options.min_inliers, options.min_inlier_ratio * num_points)
     inliers = _agree(T_cur_prev, points, camera, threshold)
-    covariance = None
     for _ in range(2):   # the second time with the inliers of the better pose
-        num_inliers = int(inliers.sum())
-        if num_inliers < max(options.min_inliers, options.min_inlier_ratio * num_points):
-            return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=num_points,
-                                num_inliers=num_inliers)
+        if inliers.sum() < enough:
+            break
         T_cur_prev, covariance = _refine(T_cur_prev, points.only(inliers), camera,
                                          options.refinements)
         if covariance is None:
-            return RelativePose(PoseStatus.DEGENERATE, num_points=num_points,
-                                num_inliers=num_inliers)
+            return RelativePose(PoseStatus.DEGENERATE, None, None, num_points,
+                                int(inliers.sum()))
         inliers = _agree(T_cur_prev, points, camera, threshold)
+    num_inliers = int(inliers.sum())   # of the pose that is answered, which may have run away
+    if num_inliers < enough:
+        return RelativePose(PoseStatus.TOO_FEW_INLIERS, None, None, num_points, num_inliers)
     covariance *= max(1.0, options.correlation_px / points.stride_px) ** 2
     # T_cur_prev has the error exp(xi) on its left; its inverse has exp(-xi) on its right
-    return RelativePose(PoseStatus.OK, invert(T_cur_prev), covariance, num_points,
-                        int(inliers.sum()))
+    return RelativePose(PoseStatus.OK, invert(T_cur_prev), covariance, num_points, num_inliers)
 
 
 def _correspondences(flow: np.ndarray, depth: np.ndarray, sigma_px: np.ndarray | None,
@@ -118,23 +120,22 @@ def _correspondences(flow: np.ndarray, depth: np.ndarray, sigma_px: np.ndarray |
                      max_points: int) -> _Points:
     """Take the surest known pixel of each cell of a regular grid."""
     rows, cols = depth.shape
-    v, u = np.mgrid[:rows, :cols]
-    target = np.stack((u, v), -1) + flow
-    sigma = np.ones(depth.shape) if sigma_px is None else sigma_px
-    share = np.zeros(depth.shape) if depth_sigma is None else depth_sigma
+    sigma = np.ones_like(depth) if sigma_px is None else sigma_px
+    share = np.zeros_like(depth) if depth_sigma is None else depth_sigma
     with np.errstate(invalid='ignore'):   # comparisons with NaN are false, as they should be
         # no test of the target lying in the image: noise would decide about points at the border
         # and the rest would seem to move inwards; the network's doubt tells what it cannot see
-        known = np.isfinite(depth) & (depth > 0) & np.isfinite(target).all(-1) \
+        known = np.isfinite(depth) & (depth > 0) \
+            & np.isfinite(flow[..., 0]) & np.isfinite(flow[..., 1]) \
             & np.isfinite(sigma) & (sigma > 0) & np.isfinite(share) & (share >= 0)
-    doubt = np.where(known, sigma * (1 + share), np.inf)
+        doubt = np.where(known, sigma * (1 + share), np.inf)
     stride = max(1, int(np.ceil(np.sqrt(rows * cols / max_points))))
     at = _least_of_cells(doubt, stride)
     at = at[np.isfinite(doubt.reshape(-1)[at])]
+    pixel = np.stack((at % cols, at // cols), 1).astype(np.float64)
     z = depth.reshape(-1)[at].astype(np.float64)
-    x = (at % cols - camera.cx) / camera.fx * z
-    y = (at // cols - camera.cy) / camera.fy * z
-    return _Points(np.stack((x, y, z), 1), target.reshape(-1, 2)[at].astype(np.float64),
+    ray = (pixel - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+    return _Points(np.column_stack((ray * z[:, None], z)), pixel + flow.reshape(-1, 2)[at],
                    np.asarray(sigma, np.float64).reshape(-1)[at],
                    np.asarray(share, np.float64).reshape(-1)[at], stride)
 
@@ -162,7 +163,7 @@ def _ransac(points: _Points, camera: PinholeCamera, threshold: float,
         found, rotation, translation, _ = cv2.solvePnPRansac(
             np.ascontiguousarray(xyz), np.ascontiguousarray(uv), camera.matrix, None,
             iterationsCount=options.ransac_iterations, reprojectionError=threshold,
-            confidence=0.999, flags=cv2.SOLVEPNP_EPNP)
+            confidence=0.999, flags=cv2.SOLVEPNP_P3P)
     except cv2.error:   # a degenerate sample that OpenCV cannot take
         return None
     if not found or not (np.isfinite(rotation).all() and np.isfinite(translation).all()):
@@ -190,29 +191,66 @@ def _refine(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera,
             iterations: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the pose nearest to all points and its covariance; None where it is not fixed."""
     for _ in range(iterations):
-        normal, gradient, _ = _linearise(T_cur_prev, points, camera)
-        if np.linalg.cond(normal) > MAX_CONDITION:
+        residual, jacobian = _whitened(T_cur_prev, points, camera)
+        weight, scale = _huber(residual)
+        normal = _product(jacobian, weight)
+        if not _is_regular(normal):
             return T_cur_prev, None
+        gradient = jacobian.reshape(-1, 6).T @ (weight[:, None] * residual).reshape(-1)
         change = -np.linalg.solve(normal, gradient)
         T_cur_prev = exp_se3(change) @ T_cur_prev
-        if np.abs(change).max() < 1e-7:
+        if change @ normal @ change < (CONVERGED * scale) ** 2:
             break
-    normal, _, variance = _linearise(T_cur_prev, points, camera)
-    if np.linalg.cond(normal) > MAX_CONDITION:
-        return T_cur_prev, None
-    covariance = np.linalg.inv(normal) * variance
-    return T_cur_prev, 0.5 * (covariance + covariance.T)
+    return T_cur_prev, _covariance(*_whitened(T_cur_prev, points, camera))
 
 
-def _linearise(T_cur_prev: np.ndarray, points: _Points,
-               camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray, float]:
+def _covariance(residual: np.ndarray, jacobian: np.ndarray) -> np.ndarray | None:
     """
-    Linearise the weighted reprojection error about a pose, for a left perturbation.
+    Return the covariance (6, 6) of the pose that minimises the Huber loss; None if not fixed.
+
+    The mean square of the loss's slope over its curvature twice: errors that are larger than
+    expected, or have long tails, widen it.
+
+    Source: Huber, Robust Statistics, section 7.6, covariance of M-estimates in regression.
+    """
+    weight, _ = _huber(residual)
+    # in the tail the loss is straight along the residual, and curved across it
+    curvature = np.where(weight < 1, weight / 2, 1.0)
+    information = _product(jacobian, curvature)
+    if not _is_regular(information):
+        return None
+    # two coordinates of each point, to which 6 numbers were fitted
+    slope = ((weight[:, None] * residual) ** 2).sum() / (2 * len(weight) - 6)
+    covariance = np.linalg.inv(information) * max(slope, MIN_SCALE ** 2) / curvature.mean()
+    return 0.5 * (covariance + covariance.T)
+
+
+def _product(jacobian: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the sum (6, 6) of w J^T J."""
+    rows = jacobian.reshape(-1, 6)
+    return rows.T @ (np.repeat(weight, 2)[:, None] * rows)
+
+
+def _is_regular(normal: np.ndarray) -> bool:
+    return bool(np.isfinite(normal).all() and np.linalg.cond(normal) < MAX_CONDITION)
+
+
+def _huber(residual: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return weights (N,) of whitened residuals (N, 2), and their robust scale."""
+    length = np.sqrt((residual ** 2).sum(1))
+    scale = max(float(np.median(length)) / CHI_MEDIAN, MIN_SCALE)
+    return np.minimum(1.0, HUBER * scale / np.maximum(length, 1e-12)), scale
+
+
+def _whitened(T_cur_prev: np.ndarray, points: _Points,
+              camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Linearise the reprojection error about a pose, for a left perturbation.
 
     Each depth is unknown, too: it is set to its most likely value for this pose, and eliminated
     (Schur complement). With depths as measured, their noise would bias the translation.
 
-    :return: Normal matrix (6, 6), gradient (6,), and the robust variance of the whitened errors.
+    :return: Residual (N, 2) and jacobian (N, 2, 6), in standard deviations as expected.
     """
     t = T_cur_prev[:3, 3]
     rotated = points.xyz @ T_cur_prev[:3, :3].T
@@ -224,22 +262,16 @@ def _linearise(T_cur_prev: np.ndarray, points: _Points,
     residual, projection = _project(p, points.uv, camera)
     along = -projection @ t
     residual = residual - along * change[:, None]  # as at the measured depth, to first order
-    # (variance I + share along along^T)^-1, by Sherman and Morrison
-    pull = share / (variance + share * (along ** 2).sum(1))
-    information = (np.eye(2) - pull[:, None, None] * along[:, :, None] * along[:, None, :]) \
-        / variance[:, None, None]                  # (N, 2, 2)
     # d(exp(xi) p)/d(xi) = [I, -[p]x]
-    skew = np.zeros((len(p), 3, 3))
-    skew[:, 0, 1], skew[:, 0, 2], skew[:, 1, 2] = -p[:, 2], p[:, 1], -p[:, 0]
-    skew -= skew.transpose(0, 2, 1)
-    jacobian = np.concatenate((projection, -projection @ skew), 2)       # (N, 2, 6)
-    weighted = information @ residual[:, :, None]                        # (N, 2, 1)
-    length = np.sqrt(np.maximum((residual * weighted[:, :, 0]).sum(1), 0.0))
-    scale = max(float(np.median(length)) / CHI_MEDIAN, 1e-3)
-    huber = np.minimum(1.0, HUBER * scale / np.maximum(length, 1e-12))[:, None, None]
-    normal = np.tensordot(jacobian, huber * (information @ jacobian), ((0, 1), (0, 1)))
-    gradient = np.tensordot(jacobian, huber * weighted, ((0, 1), (0, 1)))[:, 0]
-    return normal, gradient, scale ** 2
+    jacobian = np.concatenate((projection, np.cross(p[:, None], projection)), 2)
+    # the covariance is variance I + share along along^T: shrink the part along it, divide by sigma
+    square = (along ** 2).sum(1)
+    shrink = 1 - np.sqrt(variance / (variance + share * square))
+    direction = along / np.sqrt(np.maximum(square, 1e-300))[:, None]
+    residual = residual - direction * (shrink * (direction * residual).sum(1))[:, None]
+    across = np.einsum('ni,nij->nj', direction, jacobian)
+    jacobian = jacobian - direction[:, :, None] * (shrink[:, None] * across)[:, None]
+    return residual / points.sigma_px[:, None], jacobian / points.sigma_px[:, None, None]
 
 
 def _project(p: np.ndarray, uv: np.ndarray,

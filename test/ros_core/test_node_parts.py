@@ -109,11 +109,10 @@ def test_the_profile_exists_while_the_participant_is_made_and_not_after(free_cho
     assert not os.path.exists(path)
 
 
-def test_the_profile_has_its_old_name_for_humble(free_choice):
-    free_choice.setenv('ROS_DISTRO', 'humble')
+def test_the_profile_goes_by_the_names_of_fast_dds_2_and_3(free_choice):
     with LargeMessages():
-        assert 'FASTRTPS_DEFAULT_PROFILES_FILE' in os.environ
-        assert FASTDDS not in os.environ
+        assert os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] == os.environ[FASTDDS]
+    assert 'FASTRTPS_DEFAULT_PROFILES_FILE' not in os.environ
 
 
 @pytest.mark.parametrize('name, value', [

@@ -73,9 +73,9 @@ def test_every_task_trains_validates_and_learns(make_trainer, tmp_path, task):
     trainer = make_trainer(tmp_path / task, reports, task=task, steps=12, batch_size=4,
                            validate_every=6, optimizer={'lr': 2e-3, 'warmup_steps': 1})
     batch = trainer.training.training_batch(0)
-    before = float(trainer.task.step(trainer.model, batch).loss)
+    before = trainer.task.step(trainer.model, batch).loss.item()
     trainer.fit()
-    after = float(trainer.task.step(trainer.model, batch).loss)
+    after = trainer.task.step(trainer.model, batch).loss.item()
     assert after < before
     assert [r['step'] for r in reports if 'loss' in r] == list(range(1, 13))
     validated = [r for r in reports if 'val_stereo_epe_px' in r or 'val_flow_epe_px' in r]
