@@ -14,8 +14,9 @@ import tempfile
 SEGMENT_BYTES = 32 << 20
 SMALLEST_SEGMENT_BYTES = 2 << 20
 SHARED_MEMORY = Path('/dev/shm')
-# Fast DDS 2 (up to Jazzy) reads the first, Fast DDS 3 the second
+# Fast DDS 2 reads the first; Fast DDS 3 the second, and complains about the first
 PROFILE_NAMES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+FAST_DDS_2_DISTROS = ('humble', 'iron', 'jazzy')
 # Any of these means that the user has decided about transports.
 USER_SETTINGS = (*PROFILE_NAMES, 'FASTDDS_BUILTIN_TRANSPORTS', 'SKIP_DEFAULT_XML')
 
@@ -56,6 +57,9 @@ class LargeMessages:
     def __init__(self) -> None:
         """Change nothing yet."""
         self._folder: tempfile.TemporaryDirectory | None = None
+        distro = os.environ.get('ROS_DISTRO')   # the wheels do not set it
+        self._names = PROFILE_NAMES if not distro else \
+            (PROFILE_NAMES[distro not in FAST_DDS_2_DISTROS],)
 
     def __enter__(self) -> 'LargeMessages':
         """Write the profile and point Fast DDS at it."""
@@ -64,13 +68,13 @@ class LargeMessages:
             self._folder = tempfile.TemporaryDirectory(prefix='crossview_dds_')
             profile = Path(self._folder.name) / 'profile.xml'
             profile.write_text(_PROFILE.format(segment_bytes=segment_bytes), encoding='utf-8')
-            os.environ.update(dict.fromkeys(PROFILE_NAMES, str(profile)))
+            os.environ.update(dict.fromkeys(self._names, str(profile)))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Remove the profile: processes started from here choose for themselves."""
         if self._folder is not None:
-            for name in PROFILE_NAMES:
+            for name in self._names:
                 del os.environ[name]
             self._folder.cleanup()
             self._folder = None

@@ -14,6 +14,7 @@ import pytest
 SETTINGS = PerceptionNodeParameters()
 LIMIT_S = 5.0
 FASTDDS = 'FASTDDS_DEFAULT_PROFILES_FILE'
+FASTRTPS = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 
 
 class Lines(list):
@@ -109,10 +110,13 @@ def test_the_profile_exists_while_the_participant_is_made_and_not_after(free_cho
     assert not os.path.exists(path)
 
 
-def test_the_profile_goes_by_the_names_of_fast_dds_2_and_3(free_choice):
+@pytest.mark.parametrize('distro, names', [
+    ('jazzy', {FASTRTPS}), ('kilted', {FASTDDS}), ('', {FASTRTPS, FASTDDS})])
+def test_the_profile_goes_by_the_name_that_the_distribution_reads(free_choice, distro, names):
+    free_choice.setenv('ROS_DISTRO', distro)
     with LargeMessages():
-        assert os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] == os.environ[FASTDDS]
-    assert 'FASTRTPS_DEFAULT_PROFILES_FILE' not in os.environ
+        assert {FASTRTPS, FASTDDS} & set(os.environ) == names
+    assert not {FASTRTPS, FASTDDS} & set(os.environ)
 
 
 @pytest.mark.parametrize('name, value', [
