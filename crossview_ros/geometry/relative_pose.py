@@ -89,9 +89,14 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
     reprojection error with Huber weights (Hartley and Zisserman, appendix A6).
     """
     points = _correspondences(flow, depth, sigma_px, depth_sigma, camera, options.max_points)
+    if len(points.uv) < options.min_points:
+        return RelativePose(PoseStatus.TOO_FEW_POINTS, num_points=len(points.uv))
+    return _fit(points, camera, options)
+
+
+def _fit(points: _Points, camera: PinholeCamera, options: RelativePoseOptions) -> RelativePose:
+    """Find the pose that the points agree on."""
     num_points = len(points.uv)
-    if num_points < options.min_points:
-        return RelativePose(PoseStatus.TOO_FEW_POINTS, num_points=num_points)
     threshold = max(options.min_threshold_px, options.threshold_px * camera.width / 640)
     T_cur_prev = _ransac(points, camera, threshold, options)
     if T_cur_prev is None:
@@ -104,12 +109,13 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
         T_cur_prev, covariance = _refine(T_cur_prev, points.only(inliers), camera,
                                          options.refinements)
         if covariance is None:
-            return RelativePose(PoseStatus.DEGENERATE, None, None, num_points,
-                                int(inliers.sum()))
+            return RelativePose(PoseStatus.DEGENERATE, num_points=num_points,
+                                num_inliers=int(inliers.sum()))
         inliers = _agree(T_cur_prev, points, camera, threshold)
     num_inliers = int(inliers.sum())   # of the pose that is answered, which may have run away
     if num_inliers < enough:
-        return RelativePose(PoseStatus.TOO_FEW_INLIERS, None, None, num_points, num_inliers)
+        return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=num_points,
+                            num_inliers=num_inliers)
     covariance *= max(1.0, options.correlation_px / points.stride_px) ** 2
     # T_cur_prev has the error exp(xi) on its left; its inverse has exp(-xi) on its right
     return RelativePose(PoseStatus.OK, invert(T_cur_prev), covariance, num_points, num_inliers)

@@ -94,9 +94,9 @@ class VisualOdometry:
                             num_inliers=found.num_inliers)
 
     def _bridge_gap(self, gap_s: float) -> None:
-        """Move on with the last velocity over the time in which nothing was seen."""
-        if gap_s > 0:
-            sigma = gap_s * np.repeat((GAP_SPEED_SIGMA, GAP_TURN_SIGMA), 3)
+        """Move on (or back, as the stamps do) with the last velocity while nothing was seen."""
+        if gap_s:
+            sigma = abs(gap_s) * np.repeat((GAP_SPEED_SIGMA, GAP_TURN_SIGMA), 3)
             self._move(exp_se3(self._velocity * gap_s), np.diag(sigma ** 2))
 
     def _move(self, T_prev_cur: np.ndarray, covariance: np.ndarray) -> None:

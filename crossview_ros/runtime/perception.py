@@ -127,10 +127,7 @@ class Perception:
                 self._check_open()
                 options, previous, epoch = self._options, self._previous, self._num_resets
             timer = StageTimer(self._backend.wait)
-            views, shift_px = [left], 0
-            if 'stereo' in self._heads and right is not None:
-                right, shift_px = align_right(right, rig)
-                views.append(right)
+            views, shift_px = self._views(left, right, rig)
             encoded = self._encode(views, timer)
             predictions = self._predict(encoded, previous, timer)
             with timer.stage('post'):
@@ -139,9 +136,9 @@ class Perception:
                 fields = _interpret(dense, rig, shift_px, options)
             seen = None
             if 'odometry' in self.tasks and 'stereo' in dense and stamp_ns:
-                seen = seen_depth(fields['depth'], fields['disparity'], dense['stereo'][1], rig,
-                                  stamp_ns)
                 with timer.stage('odometry'):
+                    seen = seen_depth(fields['depth'], fields['disparity'], dense['stereo'][1],
+                                      rig, stamp_ns)
                     fields.update(self._track(previous, dense, stamp_ns, epoch))
             if 'flow' in predictions:
                 fields['previous_stamp_ns'] = previous.stamp_ns
@@ -197,6 +194,14 @@ class Perception:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+    def _views(self, left: np.ndarray, right: np.ndarray | None,
+               rig: StereoRig | PinholeCamera) -> tuple[list[np.ndarray], int]:
+        """Return the images to encode, and by how many pixels the right one was moved."""
+        if 'stereo' not in self._heads or right is None:
+            return [left], 0
+        right, shift_px = align_right(right, rig)
+        return [left, right], shift_px
 
     def _encode(self, views: list[np.ndarray], timer: StageTimer) -> list[EncodedImage]:
         with timer.stage('prepare'):

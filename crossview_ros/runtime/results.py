@@ -42,7 +42,7 @@ class PerceptionResult:
     status: TrackingStatus = TrackingStatus.OFF
     lost_reason: str = ''               # why, where the status is LOST
     num_inliers: int | None = None      # points that agree with T_prev_cur
-    # [ms] prepare, encode, one per task that ran, post
+    # [ms] prepare, encode, one per head that ran, post, odometry
     timing_ms: dict[str, float] = field(default_factory=dict)
 
 

@@ -2,9 +2,11 @@
 """The path of a camera: exact on exact input, honest about doubt, silent when lost."""
 from block_matching import make_manifest
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
+from crossview_ros.geometry.relative_pose import PoseStatus, RelativePose, RelativePoseOptions
 from crossview_ros.geometry.se3 import exp_se3, invert, log_se3, transform_points
+from crossview_ros.runtime import odometry as odometry_module
 from crossview_ros.runtime.manifest import OutputSpec
-from crossview_ros.runtime.odometry import SeenDepth, VisualOdometry
+from crossview_ros.runtime.odometry import flow_sigma, seen_depth, SeenDepth, VisualOdometry
 from crossview_ros.runtime.options import PerceptionOptions
 from crossview_ros.runtime.perception import Perception
 from crossview_ros.runtime.results import TrackingStatus
@@ -74,7 +76,6 @@ def test_doubt_grows_along_the_path_and_is_a_covariance():
 
 def test_the_covariance_of_the_path_tells_its_errors():
     """NEES of the end of 60 paths of 6 steps; the noise of the flow is independent here."""
-    from crossview_ros.geometry.relative_pose import RelativePoseOptions
     truth = np.linalg.matrix_power(STEP, 6)
     nees = []
     for seed in range(60):
@@ -85,6 +86,56 @@ def test_the_covariance_of_the_path_tells_its_errors():
         error = log_se3(invert(step.T_odom_camera) @ truth)
         nees.append(error @ np.linalg.solve(step.covariance, error))
     assert abs(np.mean(nees) - 6) < 4 * np.sqrt(12 / 60)   # 4 standard errors
+
+
+def test_covariances_of_large_steps_are_composed_in_the_axes_of_the_camera(monkeypatch):
+    """Steps of metres and radians with known noise: 500 ends of paths fit the covariance."""
+    step = exp_se3(np.array((1.0, 0.3, 2.0, 0.4, 0.9, -0.5)))
+    sigma = np.array((0.02, 0.002, 0.005, 0.001, 0.003, 0.0005))
+    rng, nees = np.random.default_rng(0), []
+
+    def noisy_step(*_):
+        return RelativePose(PoseStatus.OK, step @ exp_se3(sigma * rng.normal(size=6)),
+                            np.diag(sigma ** 2), 100, 100)
+    monkeypatch.setattr(odometry_module, 'estimate_relative_pose', noisy_step)
+    truth = np.linalg.matrix_power(step, 5)
+    for _ in range(500):
+        odometry = VisualOdometry()
+        odometry.begin(1)
+        for number in range(5):
+            seen = SeenDepth(None, None, CAMERA, 1 + number * DT_NS)
+            end = odometry.track(seen, None, None, 1 + (number + 1) * DT_NS)
+        error = log_se3(invert(end.T_odom_camera) @ truth)
+        nees.append(error @ np.linalg.solve(end.covariance, error))
+    assert abs(np.mean(nees) - 6) < 4 * np.sqrt(12 / 500)   # 4 standard errors
+
+
+def test_the_doubt_of_the_network_becomes_standard_deviations(rng):
+    scale, size = 0.5, (200, 200)
+    log_scale = np.full(size, np.log(scale), np.float32)
+    # the flow's scale is of the error's length, whose direction is any
+    length, angle = rng.exponential(scale, size), rng.uniform(0, 2 * np.pi, size)
+    assert flow_sigma(log_scale)[0, 0] == pytest.approx((length * np.cos(angle)).std(), rel=0.03)
+    disparity = np.full(size, 20, np.float32)
+    focal_m = RIG.left.fx * RIG.baseline
+    depth = focal_m / (disparity + rng.laplace(0, scale, size))
+    seen = seen_depth(focal_m / disparity, disparity, log_scale, RIG, 1)
+    assert seen.depth_sigma[0, 0] == pytest.approx(np.log(depth).std(), rel=0.03)
+    assert flow_sigma(None) is None
+    assert seen_depth(depth, disparity, None, RIG, 1).depth_sigma is None
+
+
+def test_a_jump_back_in_time_is_a_gap_with_doubt():
+    odometry = VisualOdometry()
+    odometry.begin(1)
+    for number in range(4):
+        good = step_once(odometry, number)
+    assert odometry.begin(1 + 2 * DT_NS).status is TrackingStatus.LOST
+    again = step_once(odometry, 2)
+    # back to where it was two steps earlier, then one step on
+    assert np.abs(again.T_odom_camera - np.linalg.matrix_power(STEP, 3)).max() < 1e-4
+    assert (np.diag(again.covariance) > 0.9 * 0.2 ** 2 * np.repeat((1, 0.25), 3)).all()
+    assert np.trace(good.covariance) < 0.1 * np.trace(again.covariance)
 
 
 def test_lost_means_no_pose_and_the_path_goes_on_with_doubt():
