@@ -30,6 +30,7 @@ MAIN_OUTPUT = {'stereo': DEPTH, 'flow': FLOW, 'odometry': ODOM}
 START_LIMIT_S = 60.0      # loading torch and the model on a slow machine
 SILENCE_LIMIT_S = 10.0    # after the last pair, an answer must come within
 DIAGNOSTICS_LIMIT_S = 2.5
+SETTLE_S = 1.0            # the node's side of a connection may be later than the player's
 ODOMETRY_LIMIT_S = 1.0    # it is published together with the depth
 # mode -> input of the node, relative to its namespace -> which topic of the bag feeds it
 INPUTS = {
@@ -126,6 +127,7 @@ def _play(player: Any, topics: Any, max_frames: int, node: NodeProcess,
     if not player.wait_for_subscribers(topics.names, SILENCE_LIMIT_S):
         raise CrossviewError(f'{NODE} is active but does not listen to '
                              f'/stereo/{", /stereo/".join(INPUTS[topics.mode])}; see {node.log}')
+    time.sleep(SETTLE_S)
     published_s: dict[int, float] = {}
 
     def note(published: Any) -> None:
