@@ -54,11 +54,11 @@ def test_demo_answers_every_pair_live_and_ends_its_node(random_model, tmp_path):
                       'repeated': 0, 'exit code of the node': 0}
     outputs = stored['frames']['outputs']
     assert outputs['stereo'] == {'answered': answered, 'possible': 4}
-    assert outputs['flow']['answered'] >= answered - 1
+    assert answered - 2 <= outputs['flow']['answered'] <= 3
     if 'odometry' in outputs:   # random weights may see no motion
         assert outputs['odometry']['possible'] == 3
     assert stored['metrics']['depth.abs_rel']['value'] > 0
-    assert stored['metrics']['flow.epe']['value'] > 0
+    assert answered < 4 or stored['metrics']['flow.epe']['value'] > 0
     assert stored['metrics']['lidar.abs_rel']['value'] > 0
     assert 'of no use' in ' '.join(stored['notes'])   # random weights, and the report says so
     assert 'live ROS 2 node' in (tmp_path / 'report.html').read_text()
