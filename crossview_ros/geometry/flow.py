@@ -1,7 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warp images by flow or disparity, and check flow against its reverse."""
-from crossview_ros.errors import DatasetError
+"""Flow of static scenes; warping by flow or disparity; flow against its reverse."""
+from crossview_ros.errors import CalibrationError, DatasetError
+from crossview_ros.geometry.camera import PinholeCamera
 import numpy as np
+
+
+def static_flow(depth: np.ndarray, camera: PinholeCamera,
+                T_2_1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return where the camera's motion moves the pixels of a scene in which nothing moves.
+
+    A pixel x goes to K R K^-1 x + K t / Z in homogeneous coordinates.
+
+    :param depth: (H, W) float32 [m] of view 1; +Inf is infinitely far; NaN, -Inf: not known.
+    :param camera: Of both views.
+    :param T_2_1: (4, 4) p_2 = T_2_1 @ p_1 [m].
+    :return: Flow (H, W, 2) float32 [px], view 1 -> 2, and the part of it that rotation alone
+        makes; NaN where the depth is not known or the point lies behind view 2.
+    :raises CalibrationError: If the camera is of another size than the depth.
+
+    Source: Hartley and Zisserman, Multiple View Geometry, 2nd ed., section 9.2 (eq. 9.7).
+    """
+    if depth.shape != camera.size_hw:
+        raise CalibrationError(f'depth image is {depth.shape} but the camera is '
+                               f'{camera.size_hw} (height, width)')
+    turned = (camera.matrix @ T_2_1[:3, :3] @ np.linalg.inv(camera.matrix)).astype(np.float32)
+    moved = (camera.matrix @ T_2_1[:3, 3]).astype(np.float32)
+    u = np.arange(camera.width, dtype=np.float32)
+    v = np.arange(camera.height, dtype=np.float32)[:, None]
+    with np.errstate(divide='ignore'):
+        inverse_depth = np.where(depth > 0, 1 / depth, np.float32(np.nan))   # [1/m]
+    far = [row[0] * u + (row[1] * v + row[2]) for row in turned]
+    near = [plane + step * inverse_depth for plane, step in zip(far, moved)]
+    return _offsets(near, u, v), _offsets(far, u, v)
 
 
 def warp_image(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -51,6 +82,13 @@ def forward_backward_error(forward: np.ndarray, backward: np.ndarray) -> np.ndar
     """
     error = np.asarray(forward, np.float32) + warp_image(backward, forward)
     return np.linalg.norm(error, axis=-1)
+
+
+def _offsets(homogeneous: list[np.ndarray], u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    x, y, w = homogeneous
+    with np.errstate(invalid='ignore', divide='ignore'):
+        w = np.where(w > 0, w, np.float32(np.nan))   # behind the camera
+        return np.stack((x / w - u, y / w - v), axis=2)
 
 
 def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ def open_perception(settings: PerceptionNodeParameters) -> Any:
         settings.model, backend=settings.backend, device=settings.device,
         tasks=[task for task in wanted_tasks(settings) if task in possible] or None,
         inference_size=settings.inference_size_hw, num_threads=settings.num_threads or None,
+        refine_flow=settings.flow_refine,
         **dynamic_options(settings))
     perception.warm_up()
     return perception

@@ -83,6 +83,9 @@ class PerceptionNodeParameters:
     flow_units: str = setting(
         'pixel', 'pixel: displacement between two frames; pixel_per_second: divided by the time '
         'between them', choices=FLOW_UNITS)
+    flow_refine: bool = setting(
+        True, 'where depth and the motion of the camera explain the flow within its doubt, '
+        'publish what they say; needs odometry.enabled', name='flow.refine')
     odom_frame: str = setting('odom', 'frame in which the odometry gives the pose')
     base_frame: str = setting('base_link', 'frame whose pose and velocity the odometry gives')
     publish_tf: bool = setting(True, 'publish the transform odom -> base with the odometry')

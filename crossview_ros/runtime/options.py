@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be set about Perception, and which of it while it runs."""
 from dataclasses import dataclass
+from typing import get_args, Literal
 
 from crossview_ros.errors import ConfigError
 
+InferenceMode = Literal['single', 'tiled']
 DYNAMIC_OPTIONS = ('min_depth', 'max_depth', 'min_confidence')
 
 
@@ -14,8 +16,13 @@ class PerceptionOptions:
     min_depth: float = 0.1        # [m] nearer answers are -Inf
     max_depth: float = 80.0       # [m] farther answers are +Inf
     min_confidence: float = 0.0   # [0, 1] depth and disparity below it are NaN
-    # (height, width) px that larger images shrink to; None: the model's own
+    refine_flow: bool = True      # where depth and the odometry's motion explain it
+    # single: the whole image at once; tiled: windows of the size that the model was trained with
+    inference_mode: InferenceMode = 'single'
+    # (height, width) px that larger images shrink to; None: the model's own, tiled: no limit
     inference_size: tuple[int, int] | None = None
+    tile_overlap: float | None = None   # [0, 1) share of neighbours; None: the model's own
+    tile_batch: int = 4                 # tiles that go through the network at once
     num_threads: int | None = None   # CPU threads of the network; None: the backend's default
 
     def __post_init__(self) -> None:
@@ -25,8 +32,15 @@ class PerceptionOptions:
                               f'and {self.max_depth}')
         if not 0 <= self.min_confidence <= 1:
             raise ConfigError(f'min_confidence must be from 0 to 1, got {self.min_confidence}')
+        if self.inference_mode not in get_args(InferenceMode):
+            raise ConfigError('inference_mode must be one of '
+                              f"{', '.join(get_args(InferenceMode))}, got '{self.inference_mode}'")
         if self.inference_size is not None and min(self.inference_size) < 1:
             raise ConfigError('inference_size must be (height, width) in px, each at least 1, '
                               f'got {self.inference_size}')
+        if self.tile_overlap is not None and not 0 <= self.tile_overlap < 1:
+            raise ConfigError(f'tile_overlap must be in [0, 1), got {self.tile_overlap}')
+        if self.tile_batch < 1:
+            raise ConfigError(f'tile_batch must be at least 1, got {self.tile_batch}')
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f'num_threads must be at least 1, got {self.num_threads}')

@@ -12,12 +12,14 @@ from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.runtime.backends import Backend, open_backend, OUTPUT_OF_TASK
 from crossview_ros.runtime.depth import align_right, stereo_depth
 from crossview_ros.runtime.flow import optical_flow
-from crossview_ros.runtime.inference import EncodedImage, SingleInference
+from crossview_ros.runtime.inference import EncodedImage
 from crossview_ros.runtime.inputs import check_inputs
 from crossview_ros.runtime.manifest import find_model, load_manifest, ModelManifest
 from crossview_ros.runtime.odometry import flow_sigma, seen_depth, SeenDepth, VisualOdometry
 from crossview_ros.runtime.options import DYNAMIC_OPTIONS, PerceptionOptions
 from crossview_ros.runtime.results import PerceptionResult, StageTimer
+from crossview_ros.runtime.static_flow import explain_by_motion
+from crossview_ros.runtime.tiled_inference import check_mode, make_inference
 import numpy as np
 
 HEADS_OF_ODOMETRY = ('stereo', 'flow')
@@ -53,12 +55,13 @@ class Perception:
         """
         self.manifest = manifest
         self.tasks = _choose_tasks(manifest, tasks)
-        self._heads = HEADS_OF_ODOMETRY if 'odometry' in self.tasks else self.tasks
+        self._heads = _heads_of(self.tasks)
+        check_mode(manifest, self._heads, options)
         self._odometry = VisualOdometry()
         self._odometry_epoch = 0
         self._backend = backend
         self._options = self._checked(options)
-        self._inference = SingleInference(backend, manifest, options.inference_size)
+        self._inference = make_inference(backend, manifest, options)
         self._one_frame = threading.Lock()
         self._state = threading.Lock()   # of the three below; never held for long
         self._previous: _Previous | None = None
@@ -87,9 +90,11 @@ class Perception:
             raise CheckpointError(f'{folder}: expected a model folder with its manifest, got a '
                                   'file; pass the folder, or make one with `crossview export`')
         manifest = load_manifest(folder)
-        _choose_tasks(manifest, tasks)   # refused before the weights are read
-        return cls(open_backend(backend, folder, manifest, device, settings.num_threads),
-                   manifest, tasks, settings)
+        heads = _heads_of(_choose_tasks(manifest, tasks))
+        check_mode(manifest, heads, settings)   # refused before the weights are read
+        opened = open_backend(backend, folder, manifest.for_tasks(heads), device,
+                              settings.num_threads)
+        return cls(opened, manifest, tasks, settings)
 
     @property
     def backend_name(self) -> str:
@@ -140,6 +145,9 @@ class Perception:
                     seen = seen_depth(fields['depth'], fields['disparity'], dense['stereo'][1],
                                       rig, stamp_ns)
                     fields.update(self._track(previous, dense, stamp_ns, epoch))
+                    if options.refine_flow and fields['T_prev_cur'] is not None:
+                        fields.update(_flow_fields(*explain_by_motion(
+                            *dense['flow'], previous.seen, fields['T_prev_cur'])))
             if 'flow' in predictions:
                 fields['previous_stamp_ns'] = previous.stamp_ns
             self._remember(encoded[0], stamp_ns, seen, epoch)
@@ -147,17 +155,17 @@ class Perception:
 
     def warm_up(self) -> None:
         """
-        Run every graph once on a blank image of the model's own size.
+        Run every graph on a blank image, of a size that the model likes.
 
         The first run of a network allocates and tunes; no real frame should wait for it.
 
         :raises BackendError: If the network fails, or Perception is closed.
         """
-        blank = np.zeros((*self.manifest.default_size_hw, 3), np.uint8)
+        blank = np.zeros((*self._inference.blank_hw, 3), np.uint8)
         with self._one_frame:
             with self._state:
                 self._check_open()
-            image = self._inference.encode(self._inference.prepare(blank))
+            image = self._inference.encode(self._inference.prepare(blank), self._heads)
             for task in self._heads:
                 self._inference.predict(task, image, image)
 
@@ -207,7 +215,10 @@ class Perception:
         with timer.stage('prepare'):
             prepared = [self._inference.prepare(view) for view in views]
         with timer.stage('encode'):
-            return [self._inference.encode(image) for image in prepared]
+            tasks_of_views = self._heads if len(views) == 2 else \
+                tuple(task for task in self._heads if task != 'stereo'), ('stereo',)
+            return [self._inference.encode(image, tasks)
+                    for image, tasks in zip(prepared, tasks_of_views)]
 
     def _predict(self, encoded: list[EncodedImage], previous: _Previous | None,
                  timer: StageTimer) -> dict[str, Any]:
@@ -242,7 +253,7 @@ class Perception:
         with self._state:
             # a reset while the frame was answered holds for this frame too
             if 'flow' in self._heads and epoch == self._num_resets:
-                self._previous = _Previous(left, int(stamp_ns), seen)
+                self._previous = _Previous(left.only('flow'), int(stamp_ns), seen)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -266,9 +277,17 @@ def _interpret(dense: dict[str, Any], rig: StereoRig | PinholeCamera, shift_px: 
         fields.update(depth=result.depth, disparity=result.disparity,
                       confidence=result.confidence)
     if 'flow' in dense:
-        result = optical_flow(*dense['flow'])
-        fields.update(flow=result.flow, flow_confidence=result.confidence)
+        fields.update(_flow_fields(*dense['flow']))
     return fields
+
+
+def _flow_fields(flow: np.ndarray, log_scale: np.ndarray | None) -> dict[str, Any]:
+    result = optical_flow(flow, log_scale)
+    return {'flow': result.flow, 'flow_confidence': result.confidence}
+
+
+def _heads_of(tasks: tuple[str, ...]) -> tuple[str, ...]:
+    return HEADS_OF_ODOMETRY if 'odometry' in tasks else tasks
 
 
 def _choose_tasks(manifest: ModelManifest, tasks: list[str] | None) -> tuple[str, ...]:

@@ -172,6 +172,7 @@ class ExactBackend:
     def __init__(self):
         self.number = -1
         self.fail = False
+        self.noise_px = 0.0
 
     def run(self, graph, inputs):
         """Run 'encode', 'stereo' or 'flow'."""
@@ -182,6 +183,8 @@ class ExactBackend:
             value = RIG.left.fx * RIG.baseline / depth_at(self.number)[None, None]
             return {'disparity': value, 'log_scale': np.full_like(value, -2)}
         flow = flow_of(depth_at(self.number - 1), STEP).transpose(2, 0, 1)[None]
+        flow = flow + np.random.default_rng(7).normal(
+            0, self.noise_px, flow.shape).astype(np.float32)
         if self.fail:
             flow = np.full_like(flow, np.nan)
         return {'flow': flow, 'log_scale': np.full_like(flow[:, :1], -2)}
@@ -201,7 +204,8 @@ class ExactBackend:
 def engine():
     manifest = make_manifest(default_size_hw=(ROWS, COLS))
     backend = ExactBackend()
-    return backend, lambda tasks=None: Perception(backend, manifest, tasks, PerceptionOptions())
+    return backend, lambda tasks=None, **options: Perception(backend, manifest, tasks,
+                                                             PerceptionOptions(**options))
 
 
 def drive(perception, stamps):
@@ -220,6 +224,16 @@ def test_perception_gives_the_path_of_the_camera(engine, tasks):
     assert np.abs(results[-1].T_odom_camera - np.linalg.matrix_power(STEP, 5)).max() < 1e-4
     assert results[-1].covariance_rel.shape == (6, 6) and results[-1].num_inliers > 100
     assert 'odometry' in results[-1].timing_ms
+
+
+@pytest.mark.parametrize('refine', [True, False])
+def test_the_flow_follows_depth_and_motion_where_wanted(engine, refine):
+    backend, make = engine
+    backend.noise_px = 0.05
+    result = drive(make(refine_flow=refine), (1, DT_NS))[-1]
+    error = np.abs(result.flow - flow_of(depth_at(0), STEP)).mean()
+    noise = 0.05 * np.sqrt(2 / np.pi)   # mean of |normal|
+    assert error < 0.3 * noise if refine else error == pytest.approx(noise, rel=0.02)
 
 
 def test_perception_loses_and_finds_the_camera(engine):
