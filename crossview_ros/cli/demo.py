@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='another drive (default: 0)')
     parser.add_argument('--rate', type=positive_number, metavar='HZ',
                         help='pairs published per second (default: half of what this machine '
-                             'answers in process, 2 to 10)')
+                             'answers in process, 2 to 10; later where the node is behind)')
     parser.add_argument('--in-process', action='store_true', help='do not start a ROS 2 node')
     parser.add_argument('--json', action='store_true',
                         help='print metrics.json on stdout instead of a table')
@@ -132,10 +132,13 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
                       image_transport='compressed' if topics.left.compressed else 'raw')
     with FrameBar(f'live node, {rate_hz:.1f} Hz') as bar:
         live = run_live(bag, topics, tasks, {**parameters, **extrinsics}, args.out,
-                        rate_hz / recorded_hz, num_frames, bar.update)
+                        rate_hz / recorded_hz, num_frames, args.rate is None, bar.update)
     notes = [*_notes(args), f'In process this machine answers {measured_hz:.1f} frames/s; the '
              f'bag was played at {live.rate_hz:.1f} Hz to leave room for player, transport and '
              'measurement.']
+    if live.num_held:
+        notes.append(f'{live.num_held} frames were sent later than this rate says, because the '
+                     'node was still busy with the ones before.')
     return evaluate_live(bag, topics, live, options, facts, title=_title(args),
                          command=args.command, notes=notes)
 

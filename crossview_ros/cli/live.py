@@ -2,6 +2,7 @@
 """Play a bag through a live perception_node and keep everything that it answers."""
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 import os
 from pathlib import Path
 import sys
@@ -9,6 +10,7 @@ import time
 from typing import Any
 
 from crossview_ros.cli.node_process import NodeProcess
+from crossview_ros.cli.pacer import Pacer
 from crossview_ros.cli.ros import private_domain
 from crossview_ros.errors import CrossviewError
 
@@ -57,6 +59,7 @@ class LiveRun:
     exit_code: int
     ended_by: str
     environment: dict[str, str]
+    num_held: int = 0                      # frames that were sent later, for the node to catch up
 
     @property
     def main_output(self) -> str:
@@ -71,7 +74,7 @@ class LiveRun:
 
 
 def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: dict[str, Any],
-             out_dir: Path, speed: float, max_frames: int,
+             out_dir: Path, speed: float, max_frames: int, held_back: bool,
              progress: Callable[[int, int], None]) -> LiveRun:
     """
     Start a node, play a stereo pair or one camera of a bag to it, collect, end the node.
@@ -82,6 +85,7 @@ def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: di
     :param out_dir: Folder for node.log and node_parameters.yaml.
     :param speed: Relative to the recording.
     :param max_frames: Frames to publish.
+    :param held_back: Whether frames wait while the node is behind.
     :param progress: Called with (frames published, frames in all).
     :raises CrossviewError: If the node does not start, or dies.
     """
@@ -94,7 +98,10 @@ def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: di
             OutputCollector(outputs, '/stereo') as collector:
         collector.wait_until_active(NODE, START_LIMIT_S, node.check)
         with _player(bag_path, topics, speed, max_frames) as player:
-            published_s = _play(player, topics, max_frames, node, progress)
+            pacer = Pacer(partial(collector.wait_for, MAIN_OUTPUT[tasks[0]]),
+                          num_without_answer=0 if 'stereo' in tasks else 1)
+            published_s = _play(player, topics, max_frames, node, progress,
+                                pacer if held_back else None)
             # the player stays: what it has sent may still be on the way
             _wait_for_answers(collector, tasks, len(published_s), node)
         if not collector.received(MAIN_OUTPUT[tasks[0]]):
@@ -106,7 +113,8 @@ def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: di
         exit_code = node.stop()
         answers = {topic: collector.received(topic) for topic in outputs}
         return LiveRun(published_s, tasks, answers, collector.repeated(MAIN_OUTPUT[tasks[0]]),
-                       statuses, _rate(published_s), exit_code, node.ended_by, environment)
+                       statuses, _rate(published_s), exit_code, node.ended_by, environment,
+                       pacer.num_held)
 
 
 def _player(bag_path: Path, topics: Any, speed: float, max_frames: int) -> Any:
@@ -122,7 +130,7 @@ def _player(bag_path: Path, topics: Any, speed: float, max_frames: int) -> Any:
 
 
 def _play(player: Any, topics: Any, max_frames: int, node: NodeProcess,
-          progress: Callable[[int, int], None]) -> dict[int, float]:
+          progress: Callable[[int, int], None], pacer: Pacer | None) -> dict[int, float]:
     """Publish to the end; return when the first message of each frame went out."""
     if not player.wait_for_subscribers(topics.names, SILENCE_LIMIT_S):
         raise CrossviewError(f'{NODE} is active but does not listen to '
@@ -133,7 +141,9 @@ def _play(player: Any, topics: Any, max_frames: int, node: NodeProcess,
     def note(published: Any) -> None:
         if published.topic != topics.cloud and published.stamp_ns not in published_s:
             node.check()
-            published_s[published.stamp_ns] = published.monotonic_s
+            if pacer is not None:
+                pacer.before_frame(len(published_s))
+            published_s[published.stamp_ns] = time.monotonic()
             progress(len(published_s), max_frames)
     player.play(note)
     return published_s
