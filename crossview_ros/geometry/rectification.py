@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 
 # model -> numbers of distortion coefficients it may come with (sensor_msgs/distortion_models.hpp)
-NUM_COEFFICIENTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8,), 'equidistant': (4,)}
+NUM_COEFFICIENTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,)}
 
 
 class Rectifier:
