@@ -114,9 +114,17 @@ def _check_keys(cls: type, values: Any, source: str, prefix: str) -> None:
             advice = f"did you mean '{prefix}{near[0]}'?" if near \
                 else f'known: {", ".join(sorted(hints))}'
             raise ConfigError(f"{source}: unknown key '{prefix}{key}'; {advice}")
-        nested = _dataclass_of(hints[key])
-        if nested is not None and isinstance(value, dict):
-            _check_keys(nested, value, source, f'{prefix}{key}.')
+        for name, nested, item in _nested(f'{prefix}{key}.', hints[key], value):
+            _check_keys(nested, item, source, name)
+
+
+def _nested(name: str, hint: Any, value: Any) -> list[tuple[str, type, dict]]:
+    """Return the name, class and values of a nested dataclass, or of each in a mapping."""
+    if typing.get_origin(hint) is dict and isinstance(value, dict):
+        return [found for key, item in value.items()
+                for found in _nested(f'{name}{key}.', typing.get_args(hint)[1], item)]
+    nested = _dataclass_of(hint)
+    return [(name, nested, value)] if nested is not None and isinstance(value, dict) else []
 
 
 def _dataclass_of(hint: Any) -> type | None:

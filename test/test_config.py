@@ -35,6 +35,7 @@ def test_written_yaml_reads_back_equal(tmp_path):
     ({}, "'steps'.*required"),
     ({'steps': 1, 'inner': 3}, "'inner'"),
     ({'steps': 1, 'other': {'lrr': 3}}, "did you mean 'other.lr'"),
+    ({'steps': 1, 'heads': {'x': {'lrr': 3}}}, "did you mean 'heads.x.lr'"),
 ])
 def test_bad_values_name_the_key_and_what_came(values, message):
     with pytest.raises(ConfigError, match=message):

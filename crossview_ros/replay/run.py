@@ -43,7 +43,9 @@ class ReplayOptions:
     max_depth: float = 80.0    # [m] farther answers are +Inf
     min_confidence: float = 0.0   # answers below it are NaN
     refine_flow: bool = True   # where depth and the odometry's motion explain it
+    inference_mode: str = 'single'   # or tiled, for models that can
     inference_size: tuple[int, int] | None = None   # (h, w) px; None: the model's own
+    tile_overlap: float | None = None   # [0, 1); None: the model's own
     tasks: list[str] | None = None   # stereo, flow, odometry; None: all of the model
     outputs: bool = True       # write outputs.mcap
 
@@ -57,7 +59,8 @@ class ReplayOptions:
         """Return the arguments of `Perception.open`."""
         return {name: getattr(self, name)
                 for name in ('model', 'backend', 'device', 'tasks', 'min_depth', 'max_depth',
-                             'min_confidence', 'refine_flow', 'inference_size')}
+                             'min_confidence', 'refine_flow', 'inference_mode',
+                             'inference_size', 'tile_overlap')}
 
     def as_dict(self) -> dict[str, Any]:
         """Return every option by name, for metrics.json."""

@@ -24,7 +24,9 @@ def open_perception(settings: PerceptionNodeParameters) -> Any:
     perception = Perception.open(
         settings.model, backend=settings.backend, device=settings.device,
         tasks=[task for task in wanted_tasks(settings) if task in possible] or None,
-        inference_size=settings.inference_size_hw, num_threads=settings.num_threads or None,
+        inference_mode=settings.inference_mode, inference_size=settings.inference_size_hw,
+        tile_overlap=settings.tile_overlap or None, tile_batch=settings.tile_batch,
+        num_threads=settings.num_threads or None,
         refine_flow=settings.flow_refine,
         **dynamic_options(settings))
     perception.warm_up()

@@ -15,6 +15,7 @@ from crossview_ros.ros.settings import checked, ros_name, setting, suggestion
 BACKENDS = ('auto', 'torch', 'onnxruntime', 'tensorrt', 'tensorrt_rtx')
 DEVICES = ('auto', 'cpu', 'cuda')
 MODES = ('stereo', 'sequential')
+INFERENCE_MODES = ('single', 'tiled')
 DEPTH_ENCODINGS = ('32FC1', '16UC1')
 TRANSPORTS = ('raw', 'compressed')
 LOST_POLICIES = ('silent', 'inflate', 'null')
@@ -58,12 +59,22 @@ class PerceptionNodeParameters:
     max_rate: float = setting(
         0.0, 'answer at most so many sets a second, drop the others [Hz]; 0.0: no limit', low=0.0,
         high=1000.0, dynamic=True)
+    inference_mode: str = setting(
+        'single', 'single: the whole image at once; tiled: overlapping windows of the size that '
+        'the model was trained with, which is slower and more accurate on large images',
+        choices=INFERENCE_MODES, name='inference.mode')
     inference_width: int = setting(
-        0, 'larger images shrink to this width [px] for the network; 0: to the size of the model',
-        low=0, high=8192, name='inference.width')
+        0, 'larger images shrink to this width [px] for the network; 0: to the size of the model, '
+        'or if tiled not at all', low=0, high=8192, name='inference.width')
     inference_height: int = setting(
         0, 'height [px] that goes with inference.width', low=0, high=8192,
         name='inference.height')
+    tile_overlap: float = setting(
+        0.0, 'least share of a tile that its neighbour sees too; 0.0: as the model says', low=0.0,
+        high=0.99, name='inference.tile_overlap')
+    tile_batch: int = setting(
+        4, 'tiles that go through the network at once; each takes memory', low=1, high=256,
+        name='inference.tile_batch')
     num_threads: int = setting(
         0, 'CPU threads of the network; 0: as the backend chooses', low=0, high=256)
     min_depth: float = setting(
@@ -138,7 +149,7 @@ class PerceptionNodeParameters:
 
     @property
     def inference_size_hw(self) -> tuple[int, int] | None:
-        """Largest size in the network as (height, width) [px]; None: the model's own."""
+        """Largest size that the images keep, (height, width) [px]; None: as the mode says."""
         size_hw = self.inference_height, self.inference_width
         return size_hw if all(size_hw) else None
 

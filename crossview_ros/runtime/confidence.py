@@ -1,8 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """How sure a prediction is: the probability that its error stays below a pixel."""
+from crossview_ros.runtime.manifest import OutputSpec
 import numpy as np
 
 ERROR_PX = 1.0   # the contract's bound on the error, at the input's resolution
+
+
+def laplace_log_scale(raw: np.ndarray, spec: OutputSpec) -> np.ndarray:
+    """
+    Turn what a network calls log_scale into log b of a Laplace distribution.
+
+    :param raw: float32, any shape; grows with doubt, without unit.
+    :param spec: Names the loss that defines b; `OutputSpec` has the formulas.
+    :return: As ``raw``: log b [log of network px].
+
+    Source: croco.md 6.2.
+    """
+    if spec.log_scale_range is None:
+        return raw
+    low, high = map(np.float32, spec.log_scale_range)
+    if spec.log_scale == 'laplace_bounded':
+        # sigmoid(c) = (1 + tanh(c / 2)) / 2, which never overflows
+        return np.log(low + (high - low) * (1 + np.tanh(raw / 2)) / 2)
+    return low * np.tanh(raw / (2 * high))
 
 
 def laplace_confidence(log_scale: np.ndarray) -> np.ndarray:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encode images and predict from their features, in one piece (inference.mode 'single')."""
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from crossview_ros.runtime.backends import Backend, ENCODE, OUTPUT_OF_TASK
+from crossview_ros.runtime.backends import Backend, encoder_of, OUTPUT_OF_TASK
+from crossview_ros.runtime.confidence import laplace_log_scale
 from crossview_ros.runtime.input_adapter import InputAdapter
 from crossview_ros.runtime.manifest import ModelManifest
+from crossview_ros.runtime.options import PerceptionOptions
 import numpy as np
 
 
@@ -21,8 +24,12 @@ class PreparedImage:
 class EncodedImage:
     """Features of one image; they stay on the device."""
 
-    features: Any
+    features: dict[str, Any]   # by task; tasks of one network have the same ones
     adapter: InputAdapter
+
+    def only(self, *tasks: str) -> 'EncodedImage':
+        """Return what some tasks need of it."""
+        return replace(self, features={task: self.features[task] for task in tasks})
 
 
 @dataclass(frozen=True)
@@ -30,54 +37,72 @@ class DensePrediction:
     """A head's output at the network's resolution, on the host."""
 
     value: np.ndarray              # (1, C, h, w) float32
-    log_scale: np.ndarray | None   # (1, 1, h, w) float32
+    log_scale: np.ndarray | None   # (1, 1, h, w) float32, raw
     adapter: InputAdapter
 
 
 class SingleInference:
     """
-    The network on whole images: prepare, encode, predict, restore.
+    The networks on whole images: prepare, encode, predict, restore.
 
     Keeps nothing between calls but the backend. One thread at a time may call.
     """
 
-    def __init__(self, backend: Backend, manifest: ModelManifest,
-                 inference_size: tuple[int, int] | None = None):
-        """Remember the backend and the largest working size (h, w) [px]."""
+    def __init__(self, backend: Backend, manifest: ModelManifest, options: PerceptionOptions):
+        """Remember the backend and the largest working size."""
         self._backend = backend
         self._manifest = manifest
-        self._inference_size = inference_size
+        self._inference_size = options.inference_size
+
+    @property
+    def blank_hw(self) -> tuple[int, int]:
+        """Return the size [px] of an image that warms the networks up."""
+        return self._manifest.default_size_hw
 
     def prepare(self, image: np.ndarray) -> PreparedImage:
         """Scale, normalise and pad an (H, W, 3) uint8 RGB image."""
         adapter = InputAdapter.create(self._manifest, image.shape[:2], self._inference_size)
         return PreparedImage(adapter.prepare(image), adapter)
 
-    def encode(self, image: PreparedImage) -> EncodedImage:
-        """Encode an image, once for all tasks."""
-        outputs = self._backend.run(ENCODE, {'image': image.network_input})
-        return EncodedImage(outputs['features'], image.adapter)
+    def encode(self, image: PreparedImage, tasks: Iterable[str]) -> EncodedImage:
+        """Encode an image for some tasks, once for each network that they need."""
+        graph_of = {task: encoder_of(self._manifest, task) for task in tasks}
+        features = {graph: self._backend.run(graph, {'image': image.network_input})['features']
+                    for graph in dict.fromkeys(graph_of.values())}
+        return EncodedImage({task: features[graph] for task, graph in graph_of.items()},
+                            image.adapter)
 
     def predict(self, task: str, view1: EncodedImage, view2: EncodedImage) -> DensePrediction:
         """Run a task's head from view 1 to view 2, which have one size."""
-        outputs = self._backend.run(task, {'features1': view1.features,
-                                           'features2': view2.features})
-        value = self._backend.to_numpy(outputs[OUTPUT_OF_TASK[task]])
-        log_scale = self._backend.to_numpy(outputs['log_scale']) if 'log_scale' in outputs \
-            else None
-        return DensePrediction(value, log_scale, view1.adapter)
+        return DensePrediction(*run_head(self._backend, task, view1.features[task],
+                                         view2.features[task]), view1.adapter)
 
     def restore(self, task: str,
                 prediction: DensePrediction) -> tuple[np.ndarray, np.ndarray | None]:
-        """
-        Bring a prediction back to the image's resolution.
+        """Bring a prediction back to the image; as `restore_prediction`."""
+        return restore_prediction(self._manifest, task, prediction)
 
-        :return: Disparity (H, W) or flow (H, W, 2) [image px], and log scale (H, W)
-            [log image px] or None; float32.
-        """
-        adapter = prediction.adapter
-        restore = {'stereo': adapter.restore_disparity, 'flow': adapter.restore_flow}[task]
-        log_scale = prediction.log_scale
-        if log_scale is not None:
-            log_scale = adapter.restore_log_scale(log_scale, prediction.value.shape[1])
-        return restore(prediction.value), log_scale
+
+def run_head(backend: Backend, task: str, features1: Any,
+             features2: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return value (B, C, h, w) and raw log_scale (B, 1, h, w), or None, on the host; float32."""
+    outputs = backend.run(task, {'features1': features1, 'features2': features2})
+    value = backend.to_numpy(outputs[OUTPUT_OF_TASK[task]])
+    return value, backend.to_numpy(outputs['log_scale']) if 'log_scale' in outputs else None
+
+
+def restore_prediction(manifest: ModelManifest, task: str,
+                       prediction: DensePrediction) -> tuple[np.ndarray, np.ndarray | None]:
+    """
+    Bring a prediction back to the image's resolution.
+
+    :return: Disparity (H, W) or flow (H, W, 2) [image px], and log of the Laplace scale (H, W)
+        [log image px] or None; float32.
+    """
+    adapter = prediction.adapter
+    restore = {'stereo': adapter.restore_disparity, 'flow': adapter.restore_flow}[task]
+    log_scale = prediction.log_scale
+    if log_scale is not None:
+        log_scale = adapter.restore_log_scale(
+            laplace_log_scale(log_scale, manifest.outputs[task]), prediction.value.shape[1])
+    return restore(prediction.value), log_scale

@@ -19,7 +19,8 @@ class InputAdapter:
     Images larger than the working size shrink (area averaging), with their aspect ratio kept to
     `MAX_SQUEEZE`; smaller ones are not enlarged. Then the last row and column are repeated at
     the bottom and right up to multiples of the network. Outputs are cropped and enlarged with
-    the same pixel centres, and offsets [px] scaled with the axis along which they point.
+    the same pixel centres, and offsets [px] scaled with the axis along which they point. Where
+    the network saw an enlarged image (``working_hw`` > ``image_hw``), outputs shrink bicubically.
     """
 
     image_hw: tuple[int, int]      # of the images that come [px]
@@ -29,22 +30,27 @@ class InputAdapter:
 
     @classmethod
     def create(cls, manifest: ModelManifest, image_hw: tuple[int, int],
-               inference_size: tuple[int, int] | None = None) -> 'InputAdapter':
+               inference_size: tuple[int, int] | None = None,
+               padded: bool = True) -> 'InputAdapter':
         """
         Choose the sizes for images of ``image_hw``.
 
         :param manifest: Gives size multiple, largest working size and normalisation.
         :param inference_size: Largest working (height, width) [px] instead of the manifest's.
+        :param padded: False: any size will do for the network, also that of the image.
         :raises ConfigError: If ``inference_size`` is not positive.
         """
-        limit_hw = manifest.default_size_hw if inference_size is None else inference_size
+        own_hw = (manifest.fixed_size_hw or manifest.default_size_hw) if padded else image_hw
+        limit_hw = own_hw if inference_size is None else inference_size
         if len(limit_hw) != 2 or min(limit_hw) < 1:
             raise ConfigError(f'inference_size must be (height, width) in px, each at least 1, '
                               f'got {inference_size}')
-        multiple = manifest.size_multiple
+        multiple = manifest.size_multiple if padded else 1
         scale = min(1.0, *(limit / side for limit, side in zip(limit_hw, image_hw)))
         working = tuple(_working_side(side, scale, multiple) for side in image_hw)
         network = tuple(math.ceil(side / multiple) * multiple for side in working)
+        if padded and manifest.fixed_size_hw is not None:
+            network = manifest.fixed_size_hw
         return cls(tuple(image_hw), working, network, manifest.normalisation)
 
     @property
@@ -84,7 +90,9 @@ class InputAdapter:
         rows, cols = self.working_hw
         values = np.array(values[0, :, :rows, :cols].transpose(1, 2, 0), np.float32, order='C')
         if self.working_hw != self.image_hw:
-            values = cv2.resize(values, self.image_hw[::-1], interpolation=cv2.INTER_LINEAR)
+            shrinks = any(n > m for n, m in zip(self.working_hw, self.image_hw))
+            values = cv2.resize(values, self.image_hw[::-1],
+                                interpolation=cv2.INTER_CUBIC if shrinks else cv2.INTER_LINEAR)
         # OpenCV leaves out the axis of a single channel
         return values.reshape(self.image_hw) if values.size == math.prod(self.image_hw) \
             else values

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manifest of a model folder: what goes in, what comes out, which files belong to it."""
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 import hashlib
 from pathlib import Path
 import re
@@ -8,12 +9,14 @@ from typing import Any, Literal
 
 from crossview_ros.config import from_dict, load_yaml
 from crossview_ros.errors import CheckpointError, ConfigError
-from crossview_ros.model_store import find_model, MANIFEST
+from crossview_ros.model_store import find_model, MANIFEST, WEIGHTS
 
 __all__ = ['find_model', 'InputNormalisation', 'load_manifest', 'MANIFEST', 'ModelManifest',
-           'OutputSpec', 'verify_files']
+           'OutputSpec', 'parse_weight', 'TilingSpec', 'verify_files']
 
 TASKS = ('stereo', 'flow', 'pose', 'depth')
+LOG_SCALE_RANGES = {'laplace_bounded': (0.25, 4.0), 'laplace_bounded2': (3.0, 3.0)}
+NUMBER = r'(\d+(?:\.\d+)?)'
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,48 @@ class InputNormalisation:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """One task's output: its unit, and what its log_scale is the logarithm of."""
+    """
+    One task's output: its unit, and how its log_scale c gives the scale b of a Laplace error.
 
-    unit: str
-    # laplace: b = exp(log_scale), the scale of a Laplace distribution in ``unit``
-    log_scale: Literal['laplace'] | None = None
+    ``laplace``: log b = c; ``laplace_bounded``: b = (B - A) sigmoid(c) + A;
+    ``laplace_bounded2``: log b = 2 A (sigmoid(c / B) - 0.5). Source: croco.md 6.2.
+    """
+
+    unit: str   # of the output and of b
+    log_scale: Literal['laplace', 'laplace_bounded', 'laplace_bounded2'] | None = None
+    log_scale_range: tuple[float, float] | None = None   # (A, B); None: the loss's own default
+
+    def __post_init__(self) -> None:
+        """Fill in the default range, and refuse one that gives no scale."""
+        default = LOG_SCALE_RANGES.get(self.log_scale)
+        low, high = self.log_scale_range or default or (1.0, 1.0)
+        if self.log_scale_range is not None and default is None:
+            raise CheckpointError(f'outputs: log_scale {self.log_scale!r} has no '
+                                  f'log_scale_range, got {self.log_scale_range}')
+        if not (low > 0 and high > 0) or self.log_scale == 'laplace_bounded' and low >= high:
+            raise CheckpointError(f'outputs: log_scale_range of {self.log_scale} must be two '
+                                  'numbers above 0, rising for laplace_bounded; got '
+                                  f'{(low, high)}')
+        object.__setattr__(self, 'log_scale_range', default and (low, high))
+
+
+@dataclass(frozen=True)
+class TilingSpec:
+    """How the windows of one task cover an image that is larger (croco.md 4)."""
+
+    window_hw: tuple[int, int]             # [px] size that the network was trained with
+    overlap: float = 0.7                   # least share that neighbours have in common
+    weight: str = 'conf_expsigmoid_15_3'   # of a pixel of a window, from its raw log_scale
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot cover an image."""
+        object.__setattr__(self, 'window_hw', tuple(self.window_hw))
+        if len(self.window_hw) != 2 or min(self.window_hw) < 1:
+            raise CheckpointError('tiling: window_hw must be (height, width) in px, each at '
+                                  f'least 1, got {self.window_hw}')
+        if not 0 <= self.overlap < 1:
+            raise CheckpointError(f'tiling: overlap must be in [0, 1), got {self.overlap}')
+        parse_weight(self.weight)
 
 
 @dataclass(frozen=True)
@@ -56,6 +96,10 @@ class ModelManifest:
     outputs: dict[str, OutputSpec]        # task -> what it gives
     files: dict[str, str]                 # file name -> sha256
     licence: str
+    # task -> weight file of its network; empty: one network, in WEIGHTS, serves every task
+    networks: dict[str, str] = field(default_factory=dict)
+    tiling: dict[str, TilingSpec] = field(default_factory=dict)   # tasks that can run tiled
+    fixed_size_hw: tuple[int, int] | None = None   # [px] the only input size of the networks
     # backend -> precision -> output -> largest deviation from the torch float32 reference
     tolerance: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)   # config, commit, steps, data
@@ -70,8 +114,30 @@ class ModelManifest:
         object.__setattr__(self, 'outputs', {
             task: from_dict(OutputSpec, spec, source) if isinstance(spec, dict) else spec
             for task, spec in self.outputs.items()})
+        object.__setattr__(self, 'tiling', {
+            task: from_dict(TilingSpec, spec, source) if isinstance(spec, dict) else spec
+            for task, spec in self.tiling.items()})
+        if self.fixed_size_hw is not None:
+            object.__setattr__(self, 'fixed_size_hw', tuple(self.fixed_size_hw))
         for fault in _faults(self):
             raise CheckpointError(f'{source}: {fault}; export the model again')
+
+    def network_of(self, task: str) -> str:
+        """Return the weight file of the network that runs a task."""
+        return self.networks.get(task, WEIGHTS)
+
+    def for_tasks(self, tasks: Iterable[str]) -> 'ModelManifest':
+        """Return the part of the model that some tasks need, if they have their own networks."""
+        if not self.networks:
+            return self
+        kept = [task for task in self.tasks if task in set(tasks)]
+        networks = {task: self.networks[task] for task in kept}
+        dropped = set(self.networks.values()) - set(networks.values())
+        return replace(
+            self, tasks=kept, networks=networks,
+            outputs={task: self.outputs[task] for task in kept},
+            tiling={task: spec for task, spec in self.tiling.items() if task in kept},
+            files={name: sha for name, sha in self.files.items() if name not in dropped})
 
 
 def load_manifest(folder: str | Path) -> ModelManifest:
@@ -112,6 +178,24 @@ def verify_files(folder: str | Path, manifest: ModelManifest) -> None:
                 'the file is damaged or not of this manifest: fetch or export the model again')
 
 
+def parse_weight(weight: str) -> tuple[float, float | None]:
+    """
+    Return beta and s of how a window's pixels weigh by their raw log_scale c (croco.md 4).
+
+    :param weight: ``conf_expsigmoid_<beta>_<s>``: exp(-2 beta (sigmoid(c / s) - 0.5)), or
+        ``conf_expbeta<beta>``: exp(-beta c), without s.
+    :raises CheckpointError: If it is neither.
+    """
+    found = re.fullmatch(f'conf_expsigmoid_{NUMBER}_{NUMBER}|conf_expbeta{NUMBER}', weight)
+    beta, s, plain_beta = found.groups() if found else (None, None, None)
+    if plain_beta is not None:
+        return float(plain_beta), None
+    if beta is None or float(s) == 0:
+        raise CheckpointError("tiling: weight must be 'conf_expsigmoid_<beta>_<s>' with s > 0 or "
+                              f"'conf_expbeta<beta>', got '{weight}'")
+    return float(beta), float(s)
+
+
 def _faults(manifest: ModelManifest) -> list[str]:
     """Return what contradicts itself, in words."""
     faults = []
@@ -124,9 +208,42 @@ def _faults(manifest: ModelManifest) -> list[str]:
     if manifest.size_multiple < 1 or min(manifest.default_size_hw) < 1:
         faults.append(f'sizes must be at least 1 px, got size_multiple {manifest.size_multiple} '
                       f'and default_size_hw {manifest.default_size_hw}')
+    faults += _network_faults(manifest) + _tiling_faults(manifest)
     for name, digest in manifest.files.items():
         if Path(name).name != name or name in ('.', '..'):
             faults.append(f"files: '{name}' is not the name of a file in this folder")
         if not re.fullmatch('[0-9a-fA-F]{64}', digest):
             faults.append(f"files: '{name}': a sha256 has 64 hexadecimal digits, got '{digest}'")
+    return faults
+
+
+def _network_faults(manifest: ModelManifest) -> list[str]:
+    if not manifest.networks:
+        return []
+    faults = []
+    if set(manifest.networks) != set(manifest.tasks):
+        faults.append(f'networks are named for {sorted(manifest.networks)}, but the tasks are '
+                      f'{sorted(manifest.tasks)}')
+    unlisted = sorted(set(manifest.networks.values()) - set(manifest.files))
+    if unlisted:
+        faults.append(f'networks: {", ".join(unlisted)} is not among the files '
+                      f'{sorted(manifest.files)}')
+    return faults
+
+
+def _tiling_faults(manifest: ModelManifest) -> list[str]:
+    faults, multiple, fixed_hw = [], manifest.size_multiple, manifest.fixed_size_hw
+    blind = sorted(task for task in manifest.tiling if task not in manifest.outputs
+                   or manifest.outputs[task].log_scale is None)
+    if blind:
+        faults.append(f'tiling: {", ".join(blind)} is no task with a log_scale, which weighs '
+                      'the windows')
+    sizes = {f'tiling: window_hw of {task}': spec.window_hw
+             for task, spec in manifest.tiling.items()}
+    for name, size_hw in {**sizes, 'fixed_size_hw': fixed_hw or (multiple, multiple)}.items():
+        if len(size_hw) != 2 or multiple > 0 and any(side < 1 or side % multiple
+                                                     for side in size_hw):
+            faults.append(f'{name} must be two multiples of {multiple} px, got {size_hw}')
+    if fixed_hw is not None and any(size_hw != fixed_hw for size_hw in sizes.values()):
+        faults.append(f'tiling: every window_hw must be the fixed_size_hw {fixed_hw}')
     return faults

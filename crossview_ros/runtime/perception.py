@@ -9,7 +9,7 @@ from typing import Any
 from crossview_ros.config import from_dict
 from crossview_ros.errors import BackendError, CheckpointError, ConfigError
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
-from crossview_ros.runtime.backends import Backend, open_backend, OUTPUT_OF_TASK
+from crossview_ros.runtime.backends import Backend, open_backend
 from crossview_ros.runtime.depth import align_right, stereo_depth
 from crossview_ros.runtime.flow import optical_flow
 from crossview_ros.runtime.inference import EncodedImage
@@ -19,11 +19,9 @@ from crossview_ros.runtime.odometry import flow_sigma, seen_depth, SeenDepth, Vi
 from crossview_ros.runtime.options import DYNAMIC_OPTIONS, PerceptionOptions
 from crossview_ros.runtime.results import PerceptionResult, StageTimer
 from crossview_ros.runtime.static_flow import explain_by_motion
+from crossview_ros.runtime.task_choice import choose_tasks, heads_of
 from crossview_ros.runtime.tiled_inference import check_mode, make_inference
 import numpy as np
-
-HEADS_OF_ODOMETRY = ('stereo', 'flow')
-TASKS = (*HEADS_OF_ODOMETRY, 'odometry')
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,12 @@ class Perception:
         """
         Put the parts together; `open` is the usual way.
 
-        :param tasks: Among `TASKS`; None: all that the model can do.
+        :param tasks: Among stereo, flow and odometry; None: all that the model can do.
         :raises ConfigError: If the model cannot do what is asked for.
         """
         self.manifest = manifest
-        self.tasks = _choose_tasks(manifest, tasks)
-        self._heads = _heads_of(self.tasks)
+        self.tasks = choose_tasks(manifest, tasks)
+        self._heads = heads_of(self.tasks)
         check_mode(manifest, self._heads, options)
         self._odometry = VisualOdometry()
         self._odometry_epoch = 0
@@ -90,7 +88,7 @@ class Perception:
             raise CheckpointError(f'{folder}: expected a model folder with its manifest, got a '
                                   'file; pass the folder, or make one with `crossview export`')
         manifest = load_manifest(folder)
-        heads = _heads_of(_choose_tasks(manifest, tasks))
+        heads = heads_of(choose_tasks(manifest, tasks))
         check_mode(manifest, heads, settings)   # refused before the weights are read
         opened = open_backend(backend, folder, manifest.for_tasks(heads), device,
                               settings.num_threads)
@@ -284,19 +282,3 @@ def _interpret(dense: dict[str, Any], rig: StereoRig | PinholeCamera, shift_px: 
 def _flow_fields(flow: np.ndarray, log_scale: np.ndarray | None) -> dict[str, Any]:
     result = optical_flow(flow, log_scale)
     return {'flow': result.flow, 'flow_confidence': result.confidence}
-
-
-def _heads_of(tasks: tuple[str, ...]) -> tuple[str, ...]:
-    return HEADS_OF_ODOMETRY if 'odometry' in tasks else tasks
-
-
-def _choose_tasks(manifest: ModelManifest, tasks: list[str] | None) -> tuple[str, ...]:
-    available = [task for task in OUTPUT_OF_TASK if task in manifest.tasks]
-    if set(HEADS_OF_ODOMETRY) <= set(available):
-        available.append('odometry')
-    unknown = sorted(set(tasks or ()) - set(available))
-    if unknown or tasks is not None and not tasks or not available:
-        raise ConfigError(f"model '{manifest.name}' can run the tasks "
-                          f'{", ".join(available) or "(none)"} here; asked for '
-                          f'{", ".join(tasks or ()) or "none"}')
-    return tuple(task for task in available if tasks is None or task in tasks)

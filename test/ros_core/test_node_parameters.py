@@ -3,6 +3,7 @@
 import dataclasses
 
 from crossview_ros.errors import ConfigError
+from crossview_ros.ros.model_loader import open_perception
 from crossview_ros.ros.node_parameters import defaults_of, PerceptionNodeParameters, TASKS
 from crossview_ros.ros.settings import ros_name
 import pytest
@@ -64,6 +65,8 @@ def test_every_parameter_is_described_and_every_number_has_a_range(item):
     ({'point_cloud_stride': True}, 'point_cloud_stride must be a whole number'),
     ({'approx_sync': 1}, 'approx_sync must be true or false'),
     ({'inference.width': 320}, 'inference.width and inference.height go together'),
+    ({'inference.mode': 'tile'}, "inference.mode must be one of single, tiled.*mean 'tiled'"),
+    ({'inference.tile_overlap': 1.0}, 'inference.tile_overlap must be from 0 to 0.99'),
     ({'odom_frame': ''}, "must be two different names, got '' and 'base_link'"),
     ({'base_frame': 'odom'}, 'must be two different names'),
     ({'extrinsics.base_camera': [1.0] * 6}, 'extrinsics.base_camera must hold 7 finite numbers'),
@@ -99,3 +102,23 @@ def test_the_inference_size_is_height_before_width():
     changed = DEFAULTS.changed({'inference.width': 320, 'inference.height': 240})
     assert changed.inference_size_hw == (240, 320)
     assert DEFAULTS.inference_size_hw is None
+
+
+@pytest.mark.parametrize('values, expected', [
+    ({}, {'inference_mode': 'single', 'inference_size': None, 'tile_overlap': None}),
+    ({'inference.mode': 'tiled', 'inference.tile_overlap': 0.9, 'inference.tile_batch': 2,
+      'inference.width': 640, 'inference.height': 480},
+     {'inference_mode': 'tiled', 'inference_size': (480, 640), 'tile_overlap': 0.9,
+      'tile_batch': 2})])
+def test_how_images_go_through_the_network_reaches_the_engine(monkeypatch, values, expected):
+    from crossview_ros.runtime.perception import Perception
+    given = {}
+
+    class Opened:
+
+        def warm_up(self):
+            """Nothing to warm up."""
+    monkeypatch.setattr(Perception, 'open',
+                        lambda model, **options: given.update(options) or Opened())
+    open_perception(DEFAULTS.changed(values))
+    assert expected.items() <= given.items()

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Confidence is the probability that the error stays below one pixel."""
-from crossview_ros.runtime.confidence import laplace_confidence
+import math
+
+from crossview_ros.runtime.confidence import laplace_confidence, laplace_log_scale
+from crossview_ros.runtime.manifest import OutputSpec
 import numpy as np
 import pytest
 
@@ -25,3 +28,28 @@ def test_extremes_are_sure_and_unsure_and_nan_is_unsure():
     log_scale = np.array([-np.inf, -1000, 1000, np.inf, np.nan], np.float32)
     np.testing.assert_array_equal(laplace_confidence(log_scale), [1, 1, 0, 0, 0])
     assert np.isnan(log_scale[-1])
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.mark.parametrize('spec, log_b', [
+    (OutputSpec('px', 'laplace'), lambda c: c),
+    (OutputSpec('px', 'laplace_bounded'), lambda c: math.log(3.75 * sigmoid(c) + 0.25)),
+    (OutputSpec('px', 'laplace_bounded', (1.0, 2.0)), lambda c: math.log(sigmoid(c) + 1)),
+    (OutputSpec('px', 'laplace_bounded2'), lambda c: 6 * (sigmoid(c / 3) - 0.5)),
+    (OutputSpec('px', 'laplace_bounded2', (2.0, 5.0)), lambda c: 4 * (sigmoid(c / 5) - 0.5))])
+def test_the_raw_channel_becomes_the_log_of_the_scale_that_its_loss_defines(spec, log_b):
+    # formulas of croco.md 6.2, with their default constants and with others
+    raw = np.linspace(-20, 20, 41, dtype=np.float32).reshape(1, 1, 41)
+    found = laplace_log_scale(raw, spec)
+    assert found.dtype == np.float32 and found.shape == raw.shape
+    np.testing.assert_allclose(found.ravel(), [log_b(c) for c in raw.ravel().tolist()], atol=2e-6)
+
+
+@pytest.mark.parametrize('kind, lowest, highest', [
+    ('laplace_bounded', math.log(0.25), math.log(4)), ('laplace_bounded2', -3, 3)])
+def test_bounds_hold_for_any_raw_value(kind, lowest, highest):
+    found = laplace_log_scale(np.array([-1e30, 1e30], np.float32), OutputSpec('px', kind))
+    np.testing.assert_allclose(found, [lowest, highest], rtol=1e-6)

@@ -64,6 +64,22 @@ def test_inference_size_replaces_the_default_in_both_directions():
         adapter_for((480, 640), (0, 160))
 
 
+def test_without_padding_every_size_may_stay():
+    manifest = make_manifest()
+    for image_hw, limit_hw, working_hw in (((128, 192), None, (128, 192)),
+                                           ((61, 83), None, (61, 83)),
+                                           ((375, 1242), (200, 300), (91, 300))):
+        adapter = InputAdapter.create(manifest, image_hw, limit_hw, padded=False)
+        assert adapter.working_hw == adapter.network_hw == working_hw
+
+
+@pytest.mark.parametrize('image_hw, working_hw', [
+    ((48, 80), (48, 80)), ((128, 192), (64, 96)), ((61, 300), (20, 96))])
+def test_a_network_of_one_size_gets_that_size(image_hw, working_hw):
+    adapter = adapter_for(image_hw, default_size_hw=(480, 640), fixed_size_hw=(64, 96))
+    assert (adapter.working_hw, adapter.network_hw) == (working_hw, (64, 96))
+
+
 def test_prepared_pixels_are_normalised_per_channel_and_padded_by_repetition():
     image = texture(20, 37)
     adapter = adapter_for((20, 37))

@@ -2,16 +2,18 @@
 """
 What runs the network: one protocol, and a table of the backends that speak it.
 
-A model is a set of graphs on inputs of batch 1, height and width multiples of the manifest's
-``size_multiple``:
+A model is a set of graphs; height and width are multiples of the manifest's ``size_multiple``,
+and the batch B is 1, or for tiled inference the tiles that run at once:
 
-- ``encode``: {'image': (1, 3, H, W) float32 normalised} -> {'features': handle}
-- ``stereo``: {'features1': left, 'features2': right} -> {'disparity': (1, 1, H, W) [px],
-  'log_scale': (1, 1, H, W)}
-- ``flow``: {'features1': previous, 'features2': current} -> {'flow': (1, 2, H, W) [px],
-  'log_scale': (1, 1, H, W)}
+- ``encode``: {'image': (B, 3, H, W) float32 normalised} -> {'features': handle}
+- ``stereo``: {'features1': left, 'features2': right} -> {'disparity': (B, 1, H, W) [px],
+  'log_scale': (B, 1, H, W)}
+- ``flow``: {'features1': previous, 'features2': current} -> {'flow': (B, 2, H, W) [px],
+  'log_scale': (B, 1, H, W)}
 
-``log_scale`` is missing where the head gives none.
+Features are of one network. Where tasks have networks of their own, each of these has its
+``encode`` graph, whose name `encoder_of` tells. ``log_scale`` is raw: what it is the logarithm of
+says the manifest. It is missing where the head gives none.
 """
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -55,6 +57,11 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the model and its memory; nothing else may be called after it."""
+
+
+def encoder_of(manifest: ModelManifest, task: str) -> str:
+    """Return the graph that encodes images for a task; tasks of one network share it."""
+    return f'{ENCODE}_{Path(manifest.network_of(task)).stem}' if manifest.networks else ENCODE
 
 
 Opener = Callable[[Path, ModelManifest, str, int | None], Backend]

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from crossview_ros.errors import BackendError, CheckpointError
-from crossview_ros.runtime.backends import ENCODE, OUTPUT_OF_TASK
+from crossview_ros.runtime.backends import encoder_of, OUTPUT_OF_TASK
 from crossview_ros.runtime.manifest import ModelManifest
 import numpy as np
 
 
 class TorchBackend:
-    """Keep the float32 model on its device; see `Backend` for what may be called when."""
+    """Keep the float32 networks on their device; see `Backend` for what may be called when."""
 
     name = 'torch'
 
@@ -36,12 +36,18 @@ class TorchBackend:
         self._torch = torch
         self._num_threads = num_threads
         self.device = _choose_device(torch, device)
-        model = load_multi_task(folder)
-        missing = sorted(set(manifest.tasks) - set(model.tasks))
+        files = {task: manifest.network_of(task) for task in manifest.tasks}
+        networks = {file: load_multi_task(folder / file) for file in set(files.values())}
+        missing = sorted(task for task, file in files.items() if task not in networks[file].tasks)
         if missing:
+            has = {file: network.tasks for file, network in networks.items()}
             raise CheckpointError(f'{folder}: the manifest promises tasks {missing}, but the '
-                                  f'weights have {model.tasks}; export the model again')
-        self._model = model.to(self.device)
+                                  f'weights have {has}; export the model again')
+        for network in networks.values():
+            network.to(self.device)
+        self._network_of = {task: networks[file] for task, file in files.items()}
+        self._encoders = {encoder_of(manifest, task): networks[file]
+                          for task, file in files.items()}
 
     def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run a graph; as `Backend.run`."""
@@ -66,23 +72,33 @@ class TorchBackend:
             self._torch.cuda.synchronize(self.device)
 
     def close(self) -> None:
-        """Drop the model, and give its CUDA memory back."""
-        self._model = None
+        """Drop the networks, and give their CUDA memory back."""
+        self._network_of, self._encoders = {}, {}
         if self.device != 'cpu':
             self._torch.cuda.empty_cache()
 
     def _run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        if graph == ENCODE:
+        if graph in self._encoders:
             image = self._torch.from_numpy(inputs['image']).to(self.device)
-            return {'features': self._model.encode(image)}
-        if graph not in self._model.tasks:
-            raise BackendError(f"the model has no graph '{graph}'; it has {ENCODE}, "
-                               f'{", ".join(self._model.tasks)}')
-        prediction = self._model.predict(graph, inputs['features1'], inputs['features2'])
+            network = self._encoders[graph]
+            return {'features': _without_unread_blocks(network.encode(image), network.heads)}
+        if graph not in self._network_of:
+            raise BackendError(f"the model has no graph '{graph}'; it has "
+                               f'{", ".join([*self._encoders, *self._network_of])}')
+        prediction = self._network_of[graph].predict(graph, inputs['features1'],
+                                                     inputs['features2'])
         outputs = {OUTPUT_OF_TASK[graph]: prediction.value}
         if prediction.log_scale is not None:
             outputs['log_scale'] = prediction.log_scale
         return outputs
+
+
+def _without_unread_blocks(features: Any, heads: Any) -> Any:
+    """Drop tokens that no head reads: those of 24 blocks and many windows take gigabytes."""
+    last = len(features.tokens) - 1   # the decoder reads it
+    read = {last}.union(*(getattr(head, 'hooks', ()) for head in heads.values()))
+    return features._replace(tokens=[tokens if i in read else None
+                                     for i, tokens in enumerate(features.tokens)])
 
 
 def _choose_device(torch: Any, device: str) -> str:
