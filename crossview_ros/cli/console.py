@@ -63,6 +63,19 @@ def print_result(data: Any, page: Path, as_json: bool) -> None:
     print(f'report: {page}')
 
 
+def print_rows(rows: list[tuple[str, ...]], sides: str) -> None:
+    """
+    Print aligned columns.
+
+    :param rows: The first one is the heading.
+    :param sides: '<' or '>' for each column.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print('  '.join(f'{text:{side}{width}}' for text, side, width
+                        in zip(row, sides, widths)).rstrip())
+
+
 class FrameBar:
     """A progress bar on stderr that learns its length with the first step."""
 

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""
-Compare models and baselines on samples with truth.
-
-PATH is the folder of one sample (left.png, right.png, disp_gt.pfm or .png, calib.json; for flow
-frame1.png, frame2.png, flow_gt.flo), a folder of such folders, or KITTI 2015. A true pixel without
-an answer counts as an error of 20 px, of 100 % of the depth.
-"""
+"""Score stereo, depth or flow of models, baselines or files, or a trajectory, against truth."""
 import argparse
 from pathlib import Path
 import sys
 from typing import Any
 
-from crossview_ros.cli.console import FrameBar, positive_number
+from crossview_ros.cli import evaluate_trajectory
+from crossview_ros.cli.console import FrameBar, positive_number, print_rows
 
-HELP = 'score models and baselines on stereo, flow or depth samples with truth'
+HELP = 'score stereo, flow or depth of models and baselines, or a trajectory, against truth'
 
+DESCRIPTION = """
+PATH is the folder of one sample (left.png, right.png, disp_gt.pfm or .png, calib.json; for flow
+frame1.png, frame2.png, flow_gt.flo), a folder of such folders, or KITTI 2015. A true pixel without
+an answer counts as an error of 20 px, of 100 % of the depth. The first table has a row for each
+sample and their mean; the second one, for stereo and flow, pools the pixels of all samples under
+the names that papers use.
+"""
 DEFAULT_MODEL = 'crossview_tiny'
 # task -> columns of the table: metric, heading
 COLUMNS = {
@@ -22,24 +24,39 @@ COLUMNS = {
                ('d1', 'D1'), ('coverage', 'coverage')),
     'flow': (('epe', 'epe'), ('fl_all', 'Fl'), ('coverage', 'coverage')),
     'depth': (('abs_rel', 'abs_rel'), ('rmse', 'rmse'), ('delta_1', 'delta_1'),
-              ('coverage', 'coverage')),
+              ('delta_2', 'delta_2'), ('delta_3', 'delta_3'), ('coverage', 'coverage')),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags."""
-    parser.add_argument('task', choices=tuple(COLUMNS), help='what to score')
+    """Declare the tasks and their flags."""
+    tasks = parser.add_subparsers(dest='task', required=True, metavar='TASK')
+    for task in COLUMNS:
+        text = f'score {task} on samples with truth'
+        _add_dense_arguments(tasks.add_parser(task, help=text, description=DESCRIPTION))
+    evaluate_trajectory.add_arguments(tasks.add_parser(
+        'trajectory', help='score a file of poses against true ones',
+        description=evaluate_trajectory.__doc__))
+
+
+def _add_dense_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('paths', metavar='PATH', nargs='*', type=Path,
                         help='folder with one sample or many')
     parser.add_argument('--left', '--image1', metavar='FILE', type=Path,
                         help='left or first image, in place of PATH')
     parser.add_argument('--right', '--image2', metavar='FILE', type=Path,
                         help='right or second image; goes with --left')
+    parser.add_argument('--estimate', metavar='FILE', type=Path,
+                        help='answer to score against --truth, in place of images: disparity or '
+                        'flow [px], depth [m]; or a folder of them')
     parser.add_argument('--truth', metavar='FILE', type=Path,
-                        help='true disparity or flow of the left image; goes with --left [px]')
+                        help='true disparity or flow of the left image [px]; goes with --left; '
+                        'or what --estimate is compared with')
     parser.add_argument('--truth-format', default='auto',
                         choices=('auto', 'pfm', 'png256', 'flo', 'kitti'),
                         help='of --truth (default: auto, by the suffix of the file)')
+    parser.add_argument('--png-scale', type=positive_number, default=256.0, metavar='N',
+                        help='value of one metre in a 16-bit PNG of depth (default: 256)')
     parser.add_argument('--calib', metavar='FILE', type=Path,
                         help='calibration of the pair; goes with --left')
     parser.add_argument('--model', dest='models', action='append', default=[], metavar='MODEL',
@@ -59,23 +76,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score every method on every sample; print a row for each, and the mean of each method."""
-    from crossview_ros.evaluation.scores import mean_scores, score_samples, TASKS
+    """Score every method on every sample; print a row for each, their means, the pooled ones."""
+    if args.task == 'trajectory':
+        return evaluate_trajectory.run(args)
+    from crossview_ros.evaluation.scores import mean_scores, pooled_scores
+    scores = _score_files(args) if args.estimate else _score_methods(args)
+    means, pooled = mean_scores(scores), pooled_scores(scores)
+    if args.json:
+        _print_json(args, scores, means, pooled)
+        return 0
+    _print_scores(args.task, scores, means if len(scores) > len(means) else [])
+    if pooled:
+        _print_pooled(pooled)
+    return 0
+
+
+def _score_files(args: argparse.Namespace) -> list[Any]:
+    from crossview_ros.errors import ConfigError
+    from crossview_ros.evaluation.answers import score_files
+    if not args.truth or args.paths or args.left or args.right or args.calib or args.models \
+            or args.baselines or args.scale != 1:
+        raise ConfigError('--estimate needs --truth, and neither images nor a method')
+    return score_files(args.task, args.estimate, args.truth, args.truth_format, args.png_scale,
+                       _note)
+
+
+def _score_methods(args: argparse.Namespace) -> list[Any]:
+    from crossview_ros.evaluation.scores import score_samples, TASKS
     kind = TASKS[args.task].kind
     files = _files(args, kind)   # a wrong path is told before a model is loaded
     methods = _open_methods(args, kind)
     try:
         with FrameBar('evaluate', 'sample') as bar:
-            scores = score_samples(args.task, files, methods, args.scale, bar.update, _note)
+            return score_samples(args.task, files, methods, args.scale, bar.update, _note)
     finally:
         for method in methods:
             method.close()
-    means = mean_scores(scores)
-    if args.json:
-        _print_json(args, scores, means)
-    else:
-        _print_table(args.task, scores, means if len(scores) > len(means) else [])
-    return 0
 
 
 def _files(args: argparse.Namespace, kind: str) -> list[Any]:
@@ -112,26 +148,40 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(rows), int(cols)
 
 
-def _print_table(task: str, scores: list[Any], means: list[Any]) -> None:
+def _print_scores(task: str, scores: list[Any], means: list[Any]) -> None:
+    from math import isnan
     columns = COLUMNS[task]
     units = [scores[0].metrics[name].unit for name, _ in columns]
     rows = [('sample', 'method', *(heading for _, heading in columns), 'time'),
             ('', '', *units, 'ms')]
     rows += [(score.sample, score.method,
               *(f'{score.metrics[name].value:.3f}' for name, _ in columns),
-              f'{score.elapsed_ms:.0f}') for score in scores + means]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    for row in rows:
-        texts = [text.ljust(width) for text, width in zip(row[:2], widths)]
-        texts += [text.rjust(width) for text, width in zip(row[2:], widths[2:])]
-        print('  '.join(texts))
+              '-' if isnan(score.elapsed_ms) else f'{score.elapsed_ms:.0f}')
+             for score in scores + means]
+    print_rows(rows, '<<' + '>' * (len(columns) + 1))
 
 
-def _print_json(args: argparse.Namespace, scores: list[Any], means: list[Any]) -> None:
+def _print_pooled(pooled: list[Any]) -> None:
+    """Print a row for each figure: there are more of them than a line holds."""
+    from math import isnan
+    metrics = pooled[0].metrics
+    rows = [('pooled', *(score.method for score in pooled), 'unit')]
+    rows += [(name, *(f'{score.metrics[name].value:.3f}' for score in pooled), metric.unit)
+             for name, metric in metrics.items()]
+    print()
+    print_rows(rows, '<' + '>' * len(pooled) + '<')
+    empty = [name for name, metric in metrics.items() if isnan(metric.value)]
+    if empty:
+        _note(f'nan: no true pixel in {", ".join(empty)}')
+
+
+def _print_json(args: argparse.Namespace, scores: list[Any], means: list[Any],
+                pooled: list[Any]) -> None:
     import json
     print(json.dumps({'task': args.task, 'scale': args.scale,
                       'scores': [_plain(score) for score in scores],
-                      'mean': [_plain(score) for score in means]}, allow_nan=False))
+                      'mean': [_plain(score) for score in means],
+                      'pooled': [_plain(score) for score in pooled]}, allow_nan=False))
 
 
 def _plain(score: Any) -> dict[str, Any]:
@@ -139,7 +189,7 @@ def _plain(score: Any) -> dict[str, Any]:
     metrics = {name: {'value': metric.value if isfinite(metric.value) else None,
                       'unit': metric.unit} for name, metric in score.metrics.items()}
     return {'sample': score.sample, 'method': score.method, 'metrics': metrics,
-            'elapsed_ms': round(score.elapsed_ms, 3)}
+            'elapsed_ms': round(score.elapsed_ms, 3) if isfinite(score.elapsed_ms) else None}
 
 
 def _note(text: str) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score methods on samples: one row for each sample and method, and the mean of each method."""
+"""Score methods on samples: a row for each sample and method, their mean, the pooled figures."""
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import math
 
 from crossview_ros.data.folders import read_flow_sample, read_stereo_sample, SampleFiles
@@ -11,20 +11,23 @@ from crossview_ros.evaluation.methods import Method
 from crossview_ros.evaluation.scaling import scaled_flow, scaled_stereo
 from crossview_ros.geometry.stereo import disparity_to_depth
 from crossview_ros.metrics import Metric
+from crossview_ros.metrics.dense import pooled_metrics, pooled_sums, Sums
 from crossview_ros.metrics.depth import depth_metrics
 from crossview_ros.metrics.disparity import disparity_metrics
 from crossview_ros.metrics.flow import flow_metrics
+from crossview_ros.metrics.pixel_errors import disparity_errors, flow_errors
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one method got on one sample."""
+    """What one method got on one sample; all NaN where the sample has no pixel with truth."""
 
     sample: str
     method: str
     metrics: dict[str, Metric]
-    elapsed_ms: float
+    elapsed_ms: float = float('nan')                 # NaN: an answer from a file
+    sums: Sums = field(default_factory=dict)         # for the pooled figures
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,10 @@ class Task:
 
     kind: str   # of the samples and of the head: 'stereo' or 'flow'
     read: Callable[[SampleFiles, float], StereoSample | FlowSample]   # files, scale
-    metrics: Callable[[StereoSample | FlowSample, np.ndarray], dict[str, Metric]]
+    # sample, answer of the head -> answer and truth as they are compared
+    compared: Callable[[StereoSample | FlowSample, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    metrics: Callable[[np.ndarray, np.ndarray], dict[str, Metric]]    # of answer and truth
+    sums: Callable[[np.ndarray, np.ndarray], Sums] = lambda answer, truth: {}
 
 
 def score_samples(task: str, files: list[SampleFiles], methods: list[Method], scale: float = 1.0,
@@ -45,8 +51,8 @@ def score_samples(task: str, files: list[SampleFiles], methods: list[Method], sc
     :param task: One of `TASKS`. 'depth' leaves out samples whose calibration is incomplete.
     :param scale: Shrinks images and truth, (0, 1].
     :param progress: Told (done, total) samples.
-    :param note: Told what is left out, and why.
-    :raises DatasetError: If a sample cannot be read, has no truth, or none is left.
+    :param note: Told what is left out or has no pixel with truth, and why.
+    :raises DatasetError: If a sample cannot be read, none is left, or none has truth.
     :raises CrossviewError: If a method fails.
     """
     scores: list[Score] = []
@@ -60,30 +66,78 @@ def score_samples(task: str, files: list[SampleFiles], methods: list[Method], sc
     if not scores:
         raise DatasetError(f'none of {len(files)} samples can be evaluated for {task}; metric '
                            'depth needs a calibration with baseline and doffs')
+    check_truth(scores, note)
     return scores
+
+
+def score_answer(task: str, name: str, method: str, answer: np.ndarray, truth: np.ndarray,
+                 elapsed_ms: float = float('nan')) -> Score:
+    """
+    Score one answer.
+
+    :param task: One of `TASKS`.
+    :param answer: (H, W) disparity [px] or depth [m], or (H, W, 2) flow [px]; NaN missing.
+    :param truth: As ``answer``; NaN unknown.
+    :raises DatasetError: If the sizes differ; the sample is named.
+    """
+    try:
+        return Score(name, method, TASKS[task].metrics(answer, truth), elapsed_ms,
+                     TASKS[task].sums(answer, truth))
+    except DatasetError as error:
+        raise DatasetError(f"'{name}': {error}") from error
+
+
+def check_truth(scores: list[Score], note: Callable[[str], None] | None = None) -> None:
+    """
+    Tell which samples have no pixel with truth: their figures are NaN and in no mean.
+
+    :raises DatasetError: If that is so for all.
+    """
+    names = list(dict.fromkeys(score.sample for score in scores))
+    empty = list(dict.fromkeys(score.sample for score in scores
+                               if math.isnan(score.metrics['coverage'].value)))
+    if len(empty) == len(names):
+        raise DatasetError(f"'{empty[0]}' has no pixel with truth at this scale and range"
+                           + (f', nor have the other {len(names) - 1}' if names[1:] else ''))
+    for name in empty:
+        (note or _ignore)(f"'{name}' has no pixel with truth at this scale and range: nan, and "
+                          'not counted in the means')
 
 
 def mean_scores(scores: list[Score]) -> list[Score]:
     """
-    Average the scores of each method, every sample counting the same.
+    Average the scores of each method, every sample with truth counting the same.
 
     :return: One score for each method, named 'mean', in the order of their first rows.
     """
     means = []
-    for method in dict.fromkeys(score.method for score in scores):
-        rows = [score for score in scores if score.method == method]
+    for method, rows in _by_method(scores).items():
         metrics = {name: Metric(_mean(row.metrics[name].value for row in rows), metric.unit)
                    for name, metric in rows[0].metrics.items()}
         means.append(Score('mean', method, metrics, _mean(row.elapsed_ms for row in rows)))
     return means
 
 
+def pooled_scores(scores: list[Score]) -> list[Score]:
+    """
+    Return the standard figures of each method, every pixel counting the same (croco.md 6.3).
+
+    :return: One score for each method, named 'pooled'; none for depth.
+    """
+    return [Score('pooled', method, pooled_metrics(row.sums for row in rows),
+                  _mean(row.elapsed_ms for row in rows))
+            for method, rows in _by_method(scores).items() if rows[0].sums]
+
+
+def _by_method(scores: list[Score]) -> dict[str, list[Score]]:
+    return {method: [score for score in scores if score.method == method]
+            for method in dict.fromkeys(score.method for score in scores)}
+
+
 def _score(task: str, sample: StereoSample | FlowSample, method: Method) -> Score:
     value, elapsed_ms = method.answer(sample)
-    metrics = TASKS[task].metrics(sample, value)
-    if math.isnan(metrics['coverage'].value):
-        raise DatasetError(f"'{sample.name}' has no pixel with truth at this scale and range")
-    return Score(sample.name, method.name, metrics, elapsed_ms)
+    return score_answer(task, sample.name, method.name, *TASKS[task].compared(sample, value),
+                        elapsed_ms)
 
 
 def _read_stereo(files: SampleFiles, scale: float) -> StereoSample:
@@ -94,28 +148,37 @@ def _read_flow(files: SampleFiles, scale: float) -> FlowSample:
     return scaled_flow(read_flow_sample(files), scale)
 
 
-def _stereo_metrics(sample: StereoSample, disparity: np.ndarray) -> dict[str, Metric]:
-    return disparity_metrics(disparity, sample.disparity)
+def _disparities(sample: StereoSample, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return answer, sample.disparity
 
 
-def _flow_metrics(sample: FlowSample, flow: np.ndarray) -> dict[str, Metric]:
-    return flow_metrics(flow, sample.flow)
+def _flows(sample: FlowSample, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return answer, sample.flow
 
 
-def _depth_metrics(sample: StereoSample, disparity: np.ndarray) -> dict[str, Metric]:
-    return depth_metrics(disparity_to_depth(disparity, sample.rig),
-                         disparity_to_depth(sample.disparity, sample.rig))
+def _depths(sample: StereoSample, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (disparity_to_depth(answer, sample.rig),
+            disparity_to_depth(sample.disparity, sample.rig))
+
+
+def _stereo_sums(disparity: np.ndarray, truth: np.ndarray) -> Sums:
+    return pooled_sums('stereo', disparity_errors(disparity, truth))
+
+
+def _flow_sums(flow: np.ndarray, truth: np.ndarray) -> Sums:
+    return pooled_sums('flow', flow_errors(flow, truth))
 
 
 TASKS = {
-    'stereo': Task('stereo', _read_stereo, _stereo_metrics),
-    'flow': Task('flow', _read_flow, _flow_metrics),
-    'depth': Task('stereo', _read_stereo, _depth_metrics),
+    'stereo': Task('stereo', _read_stereo, _disparities, disparity_metrics, _stereo_sums),
+    'flow': Task('flow', _read_flow, _flows, flow_metrics, _flow_sums),
+    'depth': Task('stereo', _read_stereo, _depths, depth_metrics),
 }
 
 
 def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else float('nan')
 
 
 def _ignore(*_: object) -> None:

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of a disparity image against the true one."""
-from crossview_ros.errors import DatasetError
 from crossview_ros.metrics import Metric
+from crossview_ros.metrics.pixel_errors import disparity_errors
 import numpy as np
-
-MISSING_PX = 20.0   # error that a true pixel without a disparity counts as
 
 
 def disparity_metrics(disparity: np.ndarray, truth: np.ndarray) -> dict[str, Metric]:
@@ -16,25 +14,15 @@ def disparity_metrics(disparity: np.ndarray, truth: np.ndarray) -> dict[str, Met
     :return: epe [px], bad_1, bad_2, bad_3 (share of errors above 1, 2, 3 px), d1 (share above
         3 px and above 5 % of the truth), coverage (share found). All NaN without a true pixel.
     :raises DatasetError: If the shapes differ.
-
-    Source: d1: Menze and Geiger, Object Scene Flow for Autonomous Vehicles, CVPR 2015, 5.1.
     """
-    disparity, truth = np.asarray(disparity), np.asarray(truth)
-    if disparity.shape != truth.shape:
-        raise DatasetError(f'disparity is {disparity.shape} but its truth is {truth.shape}')
-    known = np.isfinite(truth)
-    if not known.any():
+    errors = disparity_errors(disparity, truth)
+    if not errors.found.size:
         return {name: Metric(float('nan'), unit) for name, unit in _UNITS.items()}
-    target = truth[known].astype(np.float64)
-    found = np.isfinite(disparity[known])
-    error = np.abs(np.where(found, disparity[known], 0.0) - target)
-    error = np.where(found, error, MISSING_PX)
-    outlier = (error > 3) & (error > 0.05 * np.abs(target))
     figures = {
-        'epe': error.mean(),
-        **{f'bad_{n}': ((error > n) | ~found).mean() for n in (1, 2, 3)},
-        'd1': (outlier | ~found).mean(),
-        'coverage': found.mean(),
+        'epe': errors.length.mean(),
+        **{f'bad_{n}': ((errors.length > n) | ~errors.found).mean() for n in (1, 2, 3)},
+        'd1': errors.outlier.mean(),
+        'coverage': errors.found.mean(),
     }
     return {name: Metric(float(figure), _UNITS[name]) for name, figure in figures.items()}
 

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of optical flow against the true one."""
-from crossview_ros.errors import DatasetError
 from crossview_ros.metrics import Metric
+from crossview_ros.metrics.pixel_errors import flow_errors
 import numpy as np
-
-MISSING_PX = 20.0   # error that a true pixel without a flow counts as
 
 
 def flow_metrics(flow: np.ndarray, truth: np.ndarray) -> dict[str, Metric]:
@@ -17,24 +15,12 @@ def flow_metrics(flow: np.ndarray, truth: np.ndarray) -> dict[str, Metric]:
         (share found), zero_flow_epe [px] (what no motion would get). All NaN without a true
         pixel.
     :raises DatasetError: If the shapes differ or are not (H, W, 2).
-
-    Source: fl_all: Menze and Geiger, Object Scene Flow for Autonomous Vehicles, CVPR 2015, 5.1.
     """
-    flow, truth = np.asarray(flow), np.asarray(truth)
-    if flow.shape != truth.shape or truth.ndim != 3 or truth.shape[2] != 2:
-        raise DatasetError(f'flow is {flow.shape} and its truth {truth.shape}; both must be '
-                           '(height, width, 2)')
-    known = np.isfinite(truth).all(axis=2)
-    if not known.any():
+    errors = flow_errors(flow, truth)
+    if not errors.found.size:
         return {name: Metric(float('nan'), unit) for name, unit in _UNITS.items()}
-    target = truth[known].astype(np.float64)   # (N, 2)
-    found = np.isfinite(flow[known]).all(axis=1)
-    error = np.linalg.norm(np.where(found[:, None], flow[known], 0.0) - target, axis=1)
-    error = np.where(found, error, MISSING_PX)
-    length = np.linalg.norm(target, axis=1)
-    outlier = (error > 3) & (error > 0.05 * length)
-    figures = {'epe': error.mean(), 'fl_all': (outlier | ~found).mean(),
-               'coverage': found.mean(), 'zero_flow_epe': length.mean()}
+    figures = {'epe': errors.length.mean(), 'fl_all': errors.outlier.mean(),
+               'coverage': errors.found.mean(), 'zero_flow_epe': errors.truth_px.mean()}
     return {name: Metric(float(figure), _UNITS[name]) for name, figure in figures.items()}
 
 

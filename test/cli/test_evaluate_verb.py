@@ -30,10 +30,14 @@ def test_the_table_has_a_row_for_each_sample_and_the_mean(stereo_folder, capsys)
                        'time']
     assert rows[1] == ['px', '-', '-', '-', '-', '-', 'ms']
     # the best constant of b, 20 px, is 10 px off everywhere
-    assert [row[:8] for row in rows[2:]] == [
+    assert [row[:8] for row in rows[2:5]] == [
         ['a', 'constant', '0.000', '0.000', '0.000', '0.000', '0.000', '1.000'],
         ['b', 'constant', '10.000', '1.000', '1.000', '1.000', '1.000', '1.000'],
         ['mean', 'constant', '5.000', '0.500', '0.500', '0.500', '0.500', '1.000']]
+    assert rows[5:] == [
+        [], ['pooled', 'constant', 'unit'], ['L1err', '5.000', 'px'],
+        *(['bad@' + limit, '50.000', '%'] for limit in ('0.5', '1.0', '2.0', '3.0')),
+        ['D1-all', '50.000', '%'], ['coverage', '100.000', '%']]
 
 
 def test_json_has_values_with_units(stereo_folder, capsys):
@@ -45,6 +49,7 @@ def test_json_has_values_with_units(stereo_folder, capsys):
     assert [(row['sample'], row['method']) for row in data['scores']] == [
         ('a', 'constant'), ('a', 'sgbm'), ('b', 'constant'), ('b', 'sgbm')]
     assert data['mean'][0]['metrics']['epe'] == {'value': 5.0, 'unit': 'px'}
+    assert data['pooled'][0]['metrics']['D1-all'] == {'value': 50.0, 'unit': '%'}
 
 
 def test_files_of_their_own_are_scored_without_a_mean(stereo_folder, capsys):
@@ -53,8 +58,8 @@ def test_files_of_their_own_are_scored_without_a_mean(stereo_folder, capsys):
                  str(folder / 'right.png'), '--truth', str(folder / 'disp_gt.png'),
                  '--truth-format', 'kitti', '--baseline', 'constant']) == 0
 
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == \
-        ['sample', 'px', 'left']
+    table = capsys.readouterr().out.partition('\n\n')[0]
+    assert [line.split()[0] for line in table.splitlines()] == ['sample', 'px', 'left']
 
 
 def test_flow_has_its_own_columns(tmp_path, capsys):
@@ -64,9 +69,13 @@ def test_flow_has_its_own_columns(tmp_path, capsys):
 
     assert main(['evaluate', 'flow', str(tmp_path), '--baseline', 'zero']) == 0
 
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    captured = capsys.readouterr()
+    rows = [line.split() for line in captured.out.splitlines()]
     assert rows[0][2:] == ['epe', 'Fl', 'coverage', 'time']
     assert rows[2][1:5] == ['zero', '5.000', '1.000', '1.000']
+    assert ['L1err', '7.000', 'px'] in rows and ['Fl-all', '100.000', '%'] in rows
+    assert ['s0-10', '5.000', 'px'] in rows and ['s40+', 'nan', 'px'] in rows
+    assert 'note: nan: no true pixel in s10-40, s40+' in captured.err
 
 
 def test_depth_says_what_it_leaves_out(stereo_folder, capsys):
@@ -80,6 +89,55 @@ def test_depth_says_what_it_leaves_out(stereo_folder, capsys):
     assert captured.out.splitlines()[2].split()[:4] == ['a', 'constant', '0.000', '0.000']
 
 
+def test_an_answer_from_a_file_is_scored_without_a_model(tmp_path, capsys):
+    for name, value in (('mine', 3), ('true', 2)):
+        np.save(tmp_path / f'{name}.npy', np.full((4, 6), value, np.float32))
+
+    assert main(['evaluate', 'depth', '--estimate', str(tmp_path / 'mine.npy'), '--truth',
+                 str(tmp_path / 'true.npy')]) == 0
+
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ['sample', 'method', 'abs_rel', 'rmse', 'delta_1', 'delta_2', 'delta_3',
+                       'coverage', 'time']
+    assert rows[2] == ['mine', 'mine.npy', '0.500', '1.000', '0.000', '1.000', '1.000', '1.000',
+                       '-']
+
+
+@pytest.fixture
+def trajectories(tmp_path):
+    """Write 30 poses on a circle of 10 m, and the 20 first ones moved and 1 m higher."""
+    lines = [(0.1 * k, 10 * np.cos(0.1 * k), 10 * np.sin(0.1 * k), 0) for k in range(30)]
+    for name, count, height in (('reference', 30, 0), ('estimate', 20, 1)):
+        (tmp_path / f'{name}.tum').write_text('\n'.join(
+            f'{t:.3f} {x:.9f} {y:.9f} {z + height} 0 0 0 1' for t, x, y, z in lines[:count]))
+    return [str(tmp_path / 'estimate.tum'), str(tmp_path / 'reference.tum')]
+
+
+def test_a_trajectory_has_errors_with_units_and_its_coverage(trajectories, capsys):
+    assert main(['evaluate', 'trajectory', *trajectories, '--align', 'none']) == 0
+
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ['error', 'rmse', 'mean', 'median', 'max', 'unit']
+    assert rows[1] == ['APE', 'translation', *['1.0000'] * 4, 'm']
+    assert rows[2] == ['APE', 'rotation', *['0.0000'] * 4, 'deg']
+    assert rows[3] == ['RPE', 'translation', *['0.0000'] * 4, 'm']
+    assert ['coverage,', 'paired', '0.6667', '-'] in rows
+    assert ['paired', 'poses', '20', '-'] in rows and ['reference', 'poses', '30', '-'] in rows
+
+
+def test_json_of_a_trajectory_names_what_was_done(trajectories, capsys):
+    assert main(['evaluate', 'trajectory', *trajectories, '--json', '--max-difference',
+                 '0.01']) == 0
+
+    data = json.loads(capsys.readouterr().out)
+    assert (data['task'], data['align'], data['max_difference_s'], data['num_pairs']) == (
+        'trajectory', 'se3', 0.01, 20)
+    assert data['metrics']['ape']['unit'] == 'm'
+    assert data['metrics']['ape']['rmse'] == pytest.approx(0, abs=1e-6)   # the height is fitted
+    assert data['metrics']['coverage'] == {'value': 20 / 30, 'unit': '-'}
+    assert data['metrics']['drift']['unit'] == '%'
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['stereo'], 'expected a PATH with samples, or --left, --right and --truth'),
     (['stereo', '--left', 'l.png'], 'a single pair needs --left, --right and --truth'),
@@ -89,6 +147,10 @@ def test_depth_says_what_it_leaves_out(stereo_folder, capsys):
     (['stereo', '{folder}', '--model', 'nothing'], "no model 'nothing'"),
     (['stereo', '{folder}', '--size', '240'], "--size expects HxW, e.g. 240x320; got '240'"),
     (['stereo', '{folder}', '--baseline', 'sgbm', '--scale', '2'], 'scale must be above 0'),
+    (['depth', '--estimate', 'a.png'], '--estimate needs --truth, and neither images nor a'),
+    (['flow', 'x', '--estimate', 'a', '--truth', 'b'], '--estimate needs --truth, and neither'),
+    (['depth', '--estimate', 'a.png', '--truth', 'b.png'], 'a.png: cannot be read'),
+    (['trajectory', 'nowhere.tum', 'b'], 'nowhere.tum: cannot be read'),
     (['depth', '{folder}', '--baseline', 'sgbm'], 'none of 2 samples can be evaluated for depth')])
 def test_what_cannot_be_done_is_told_in_one_line(stereo_folder, capsys, arguments, message):
     arguments = [text.format(folder=stereo_folder) for text in arguments]

@@ -7,7 +7,8 @@ from crossview_ros.data.folders import find_samples
 from crossview_ros.errors import ConfigError, DatasetError
 from crossview_ros.evaluation.baselines import BASELINES
 from crossview_ros.evaluation.methods import BaselineMethod, MODEL_ANSWERS, ModelMethod
-from crossview_ros.evaluation.scores import mean_scores, Score, score_samples, TASKS
+from crossview_ros.evaluation.scores import (
+    mean_scores, pooled_scores, Score, score_samples, TASKS)
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.metrics import Metric
 from crossview_ros.runtime.results import PerceptionResult
@@ -117,6 +118,36 @@ def test_a_sample_without_a_true_pixel_is_refused(stereo_folder):
     with pytest.raises(DatasetError, match="'a' has no pixel with truth"):
         score_samples('stereo', find_samples('stereo', stereo_folder / 'a'),
                       [Answers('x', np.zeros((40, 48), np.float32))])
+
+
+def test_a_sample_without_truth_among_others_is_nan_told_and_in_no_mean(stereo_folder):
+    io.write_pfm(stereo_folder / 'a' / 'disp_gt.pfm', np.full((40, 48), np.nan, np.float32))
+    notes = []
+
+    scores = score_samples('stereo', find_samples('stereo', stereo_folder),
+                           [Answers('x', np.full((40, 48), 12, np.float32))], note=notes.append)
+
+    assert np.isnan([metric.value for metric in scores[0].metrics.values()]).all()
+    assert len(notes) == 1 and "'a' has no pixel with truth" in notes[0]
+    assert mean_scores(scores)[0].metrics['epe'].value == 8
+    assert pooled_scores(scores)[0].metrics['L1err'].value == 8
+
+
+def test_pooled_figures_count_every_pixel_the_same(stereo_folder):
+    truth = np.full((40, 48), 10, np.float32)
+    truth[:, 12:] = np.nan      # a quarter of the pixels of the other sample
+    io.write_pfm(stereo_folder / 'a' / 'disp_gt.pfm', truth)
+
+    scores = score_samples('stereo', find_samples('stereo', stereo_folder),
+                           [Answers('x', np.full((40, 48), 12, np.float32)),
+                            BaselineMethod('constant', 'stereo')])
+
+    means, pooled = mean_scores(scores), pooled_scores(scores)
+    assert [score.method for score in pooled] == ['x', 'constant']
+    assert means[0].metrics['epe'].value == (2 + 8) / 2
+    assert pooled[0].metrics['L1err'] == Metric((2 + 4 * 8) / 5, 'px')
+    assert pooled[0].metrics['D1-all'] == Metric(80.0, '%')
+    assert pooled[1].metrics['bad@0.5'].value == 0
 
 
 def test_flow_is_scored_against_zero(tmp_path):

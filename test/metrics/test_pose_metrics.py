@@ -3,7 +3,8 @@
 from crossview_ros.errors import DatasetError
 from crossview_ros.geometry.se3 import exp_se3, make_transform
 from crossview_ros.metrics.pose import (
-    align_trajectory, path_length, rotation_angle_deg, trajectory_metrics, umeyama)
+    align_trajectory, path_length, rotation_angle_deg, segment_errors, trajectory_metrics,
+    umeyama)
 import numpy as np
 import pytest
 
@@ -62,7 +63,7 @@ def test_another_world_frame_changes_nothing(rng):
     truth, poses = winding(rng), winding(np.random.default_rng(0))
     poses = poses @ exp_se3([0.1, 0, 0, 0, 0, 0])
     moved = exp_se3([3, -2, 5, 0.4, -1, 0.2]) @ poses
-    for alignment in ('none', 'se3', 'sim3'):
+    for alignment in ('origin', 'se3', 'sim3'):
         assert values_of(trajectory_metrics(moved, truth, alignment)) == pytest.approx(
             values_of(trajectory_metrics(poses, truth, alignment)), abs=1e-5)
 
@@ -116,7 +117,7 @@ def test_the_angle_of_a_rotation_is_exact_for_small_and_large_ones(angle):
     (straight(11), {'delta': 11}, 'delta must be from 1 to 10 poses, got 11'),
     (straight(11), {'delta': 0}, 'delta must be from 1 to 10 poses, got 0'),
     (straight(11), {'alignment': 'se3'}, 'in one place or on one line'),
-    (straight(11), {'alignment': 'scale'}, "alignment must be 'none', 'se3' or 'sim3', got 'scal"),
+    (straight(11), {'alignment': 'scale'}, "'se3' or 'sim3', got 'scale'"),
     (straight(1), {}, r'trajectory must be \(N, 4, 4\) with two poses or more, got \(1, 4, 4\)'),
     (np.zeros((11, 3)), {}, r'got \(11, 3\)'),
     (np.full((11, 4, 4), np.nan), {}, 'trajectory has poses that are not finite'),
@@ -131,9 +132,60 @@ def test_standing_still_has_no_drift_figure():
     assert np.isnan(trajectory_metrics(still, still)['drift'].value)
 
 
+def test_none_leaves_the_poses_and_origin_moves_the_first_onto_the_true_one(rng):
+    truth = winding(rng)
+    moved = make_transform(np.eye(3), (3, 0, 4)) @ truth
+    assert trajectory_metrics(moved, truth, 'none')['ape'].value == pytest.approx(5)
+    assert trajectory_metrics(moved, truth, 'origin')['ape'].value == pytest.approx(0, abs=1e-9)
+    assert trajectory_metrics(moved, truth, 'none')['drift'].value == pytest.approx(0, abs=1e-9)
+
+
+def test_segments_of_the_wrong_length_and_turn_give_their_drift():
+    # 2 % too long, and 0.01 degrees too much at each of 250 metres
+    truth, poses = straight(251), [np.eye(4)]
+    for _ in range(250):
+        poses.append(poses[-1] @ exp_se3([0, 0, 1.02, 0, 0, np.deg2rad(0.01)]))
+    segments = segment_errors(np.stack(poses), truth)
+    # a length is passed one pose after it is reached: 101 m are measured against 100 m
+    assert [tuple(row) for row in np.stack(np.unique(segments[:, 0], return_counts=True), 1)] == \
+        [(100, 15), (200, 5)]
+    first, last = segments[0], segments[-1]
+    assert first[1] == pytest.approx(2.02) and first[2] == pytest.approx(1.01)
+    assert last[1] == pytest.approx(100 * 201 * 0.02 / 200) and last[2] == pytest.approx(1.005)
+
+
+def test_a_short_path_has_no_segment():
+    assert segment_errors(straight(100), straight(100)).shape == (0, 3)
+
+
+def segments_slowly(poses, truth):
+    """Walk from each tenth pose until the path is long enough: the oracle."""
+    rows = []
+    for length in (100, 200, 300, 400, 500, 600, 700, 800):
+        for i in range(0, len(truth), 10):
+            walked, j = 0.0, i
+            while walked <= length and j + 1 < len(truth):
+                walked += float(np.linalg.norm(truth[j + 1, :3, 3] - truth[j, :3, 3]))
+                j += 1
+            if walked > length:
+                error = np.linalg.inv(np.linalg.inv(truth[i]) @ truth[j]) \
+                    @ (np.linalg.inv(poses[i]) @ poses[j])
+                angle = np.arccos(np.clip((np.trace(error[:3, :3]) - 1) / 2, -1, 1))
+                rows.append((length, 100 * np.linalg.norm(error[:3, 3]) / length,
+                             100 * np.rad2deg(angle) / length))
+    return np.array(rows)
+
+
+def test_segments_are_those_of_a_walk_along_the_path(rng):
+    truth = winding(rng, 400)
+    poses = truth @ exp_se3([0.3, 0, 0, 0, 0.02, 0])
+    np.testing.assert_allclose(segment_errors(poses, truth), segments_slowly(poses, truth),
+                               rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize('alignment, ape, ape_angle, rpe', [
-    ('none', 7.790289, None, 0.02812), ('se3', 1.30345, 0.756301, 0.02812),
-    ('sim3', 0.937709, None, 0.027822)])
+    ('none', 7.790289, None, 0.02812), ('origin', 7.790289, None, 0.02812),
+    ('se3', 1.30345, 0.756301, 0.02812), ('sim3', 0.937709, None, 0.027822)])
 def test_figures_of_a_real_trajectory_are_those_of_evo(shared_dir, alignment, ape, ape_angle, rpe):
     def read(name):
         rows = np.loadtxt(shared_dir / 'data/trajectories' / name).reshape(-1, 3, 4)
