@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 from crossview_ros.geometry.camera import PinholeCamera
-from crossview_ros.geometry.se3 import exp_se3, invert, make_transform
+from crossview_ros.geometry.pose_refinement import (
+    project_uv, refine_pose, SeenPoints, whitened)
+from crossview_ros.geometry.se3 import invert, make_transform
 import cv2
 import numpy as np
 
-MAX_CONDITION = 1e12   # of the normal matrix: beyond it some motion is not seen at all
-CHI_MEDIAN = 1.1774    # median length of a standard normal error in two dimensions
+BLOCKS = (3, 4)        # rows and columns; errors within one of them may be alike
 MAX_TOLERANCE = 4.0    # times the threshold: no point is so doubtful that anything agrees
-HUBER = 2.5            # whitened errors beyond so many scales count linearly
-MIN_SCALE = 1e-3       # of whitened errors: no data is exact, and no covariance is zero
-CONVERGED = 1e-3       # standard deviations of the pose: smaller steps change nothing
+OUTLIER = 3.0          # standard deviations that any worse point counts as in comparing poses
+INERTIA = 1.25         # how much better another motion must fit than that of the frames before
 
 
 class PoseStatus(str, Enum):
@@ -38,8 +38,6 @@ class RelativePoseOptions:
     ransac_points: int = 500          # of them, evenly spread, are tried in RANSAC
     ransac_iterations: int = 200
     refinements: int = 10             # Gauss-Newton steps at most, for each choice of inliers
-    # errors of neighbouring pixels are alike up to this distance: so many fewer observations
-    correlation_px: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,26 +52,11 @@ class RelativePose:
     num_inliers: int = 0
 
 
-@dataclass(frozen=True)
-class _Points:
-    """Correspondences: points of the previous camera and where they went."""
-
-    xyz: np.ndarray           # (N, 3) [m] previous camera
-    uv: np.ndarray            # (N, 2) [px] current image
-    sigma_px: np.ndarray      # (N,) of uv, per axis
-    depth_sigma: np.ndarray   # (N,) of the depth, as a share of it
-    stride_px: int            # distance of neighbours in the grid
-
-    def only(self, mask: np.ndarray) -> '_Points':
-        """Keep some."""
-        return _Points(self.xyz[mask], self.uv[mask], self.sigma_px[mask],
-                       self.depth_sigma[mask], self.stride_px)
-
-
 def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeCamera,
                            sigma_px: np.ndarray | None = None,
                            depth_sigma: np.ndarray | None = None,
-                           options: RelativePoseOptions = RelativePoseOptions()) -> RelativePose:
+                           options: RelativePoseOptions = RelativePoseOptions(),
+                           guess: np.ndarray | None = None) -> RelativePose:
     """
     Find how the camera moved between two images of a mostly rigid scene.
 
@@ -81,9 +64,11 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
     :param depth: (H, W) float32 [m] of the previous image; not finite or <= 0 is unknown.
     :param sigma_px: (H, W) expected flow error per axis [px]; None: all 1 px.
     :param depth_sigma: (H, W) expected depth error as a share of the depth; None: exact.
+    :param guess: (4, 4) T_prev_cur that the motion so far suggests. What follows from it is
+        answered unless RANSAC finds a pose that fits clearly better: something large that moves
+        by itself may fit a little better than the world.
     :return: Pose and covariance, or a status that says why there is none. Never a made-up pose.
-        The covariance follows the residuals as they are, should they be other than expected,
-        and grows with the number of pixels that err together.
+        The covariance follows the residuals as they are, and how much neighbours err together.
 
     Source: PnP with RANSAC as in OpenCV's solvePnPRansac; refinement by Gauss-Newton on the
     reprojection error with Huber weights (Hartley and Zisserman, appendix A6).
@@ -91,39 +76,63 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
     points = _correspondences(flow, depth, sigma_px, depth_sigma, camera, options.max_points)
     if len(points.uv) < options.min_points:
         return RelativePose(PoseStatus.TOO_FEW_POINTS, num_points=len(points.uv))
-    return _fit(points, camera, options)
-
-
-def _fit(points: _Points, camera: PinholeCamera, options: RelativePoseOptions) -> RelativePose:
-    """Find the pose that the points agree on."""
-    num_points = len(points.uv)
     threshold = max(options.min_threshold_px, options.threshold_px * camera.width / 640)
-    T_cur_prev = _ransac(points, camera, threshold, options)
-    if T_cur_prev is None:
-        return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=num_points)
-    enough = max(options.min_inliers, options.min_inlier_ratio * num_points)
+    found = _ransac(points, camera, threshold, options)
+    fits = [_fit(start, points, camera, threshold, options)
+            for start in (None if guess is None else invert(guess), found) if start is not None]
+    if not fits:
+        return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=len(points.uv))
+    best = min(fits, key=lambda fit: fit.cost)
+    fit = fits[0] if fits[0].cost < INERTIA * best.cost else best
+    return _answer(fit, points)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What became of one start."""
+
+    status: PoseStatus
+    T_cur_prev: np.ndarray
+    covariance: np.ndarray | None
+    num_inliers: int
+    cost: float   # sum of squared errors in standard deviations, each limited
+
+
+def _fit(T_cur_prev: np.ndarray, points: SeenPoints, camera: PinholeCamera, threshold: float,
+         options: RelativePoseOptions) -> _Fit:
+    """Find the pose near a start that the points agree on."""
+    enough = max(options.min_inliers, options.min_inlier_ratio * len(points.uv))
+    status, covariance = PoseStatus.OK, None
     inliers = _agree(T_cur_prev, points, camera, threshold)
     for _ in range(2):   # the second time with the inliers of the better pose
         if inliers.sum() < enough:
             break
-        T_cur_prev, covariance = _refine(T_cur_prev, points.only(inliers), camera,
-                                         options.refinements)
+        T_cur_prev, covariance = refine_pose(T_cur_prev, points.only(inliers), camera,
+                                             options.refinements)
         if covariance is None:
-            return RelativePose(PoseStatus.DEGENERATE, num_points=num_points,
-                                num_inliers=int(inliers.sum()))
+            status = PoseStatus.DEGENERATE
+            break
         inliers = _agree(T_cur_prev, points, camera, threshold)
     num_inliers = int(inliers.sum())   # of the pose that is answered, which may have run away
-    if num_inliers < enough:
-        return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=num_points,
-                            num_inliers=num_inliers)
-    covariance *= max(1.0, options.correlation_px / points.stride_px) ** 2
+    if status is PoseStatus.OK and num_inliers < enough:
+        status = PoseStatus.TOO_FEW_INLIERS
+    length = np.linalg.norm(whitened(T_cur_prev, points, camera)[0], axis=1)
+    cost = np.inf if status is not PoseStatus.OK else \
+        float((np.minimum(length, OUTLIER) ** 2).sum())
+    return _Fit(status, T_cur_prev, covariance, num_inliers, cost)
+
+
+def _answer(fit: _Fit, points: SeenPoints) -> RelativePose:
+    counts = {'num_points': len(points.uv), 'num_inliers': fit.num_inliers}
+    if fit.status is not PoseStatus.OK:
+        return RelativePose(fit.status, **counts)
     # T_cur_prev has the error exp(xi) on its left; its inverse has exp(-xi) on its right
-    return RelativePose(PoseStatus.OK, invert(T_cur_prev), covariance, num_points, num_inliers)
+    return RelativePose(PoseStatus.OK, invert(fit.T_cur_prev), fit.covariance, **counts)
 
 
 def _correspondences(flow: np.ndarray, depth: np.ndarray, sigma_px: np.ndarray | None,
                      depth_sigma: np.ndarray | None, camera: PinholeCamera,
-                     max_points: int) -> _Points:
+                     max_points: int) -> SeenPoints:
     """Take the surest known pixel of each cell of a regular grid."""
     rows, cols = depth.shape
     sigma = np.ones_like(depth) if sigma_px is None else sigma_px
@@ -141,9 +150,15 @@ def _correspondences(flow: np.ndarray, depth: np.ndarray, sigma_px: np.ndarray |
     pixel = np.stack((at % cols, at // cols), 1).astype(np.float64)
     z = depth.reshape(-1)[at].astype(np.float64)
     ray = (pixel - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
-    return _Points(np.column_stack((ray * z[:, None], z)), pixel + flow.reshape(-1, 2)[at],
-                   np.asarray(sigma, np.float64).reshape(-1)[at],
-                   np.asarray(share, np.float64).reshape(-1)[at], stride)
+    return SeenPoints(np.column_stack((ray * z[:, None], z)), pixel + flow.reshape(-1, 2)[at],
+                      np.asarray(sigma, np.float64).reshape(-1)[at],
+                      np.asarray(share, np.float64).reshape(-1)[at], _block_of(pixel, depth.shape))
+
+
+def _block_of(pixel: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Return in which of the BLOCKS rows and columns of the image each pixel (N, 2) lies."""
+    col, row = (pixel * BLOCKS[::-1] / size_hw[::-1]).astype(int).T
+    return row * BLOCKS[1] + col
 
 
 def _least_of_cells(values: np.ndarray, side: int) -> np.ndarray:
@@ -157,7 +172,7 @@ def _least_of_cells(values: np.ndarray, side: int) -> np.ndarray:
             + within % side).reshape(-1)
 
 
-def _ransac(points: _Points, camera: PinholeCamera, threshold: float,
+def _ransac(points: SeenPoints, camera: PinholeCamera, threshold: float,
             options: RelativePoseOptions) -> np.ndarray | None:
     """Return a pose (4, 4) that many points agree with; None where nothing is found."""
     some = np.s_[::max(1, len(points.uv) // options.ransac_points)]
@@ -177,7 +192,7 @@ def _ransac(points: _Points, camera: PinholeCamera, threshold: float,
     return make_transform(cv2.Rodrigues(rotation)[0], translation.ravel())
 
 
-def _agree(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera,
+def _agree(T_cur_prev: np.ndarray, points: SeenPoints, camera: PinholeCamera,
            threshold: float) -> np.ndarray:
     """
     Tell (N,) which points are where the pose says, within the threshold or what is expected.
@@ -186,106 +201,8 @@ def _agree(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera,
     """
     t = T_cur_prev[:3, 3]
     p = points.xyz @ T_cur_prev[:3, :3].T + t
-    residual, projection = _project(p, points.uv, camera)
+    residual, projection = project_uv(p, points.uv, camera)
     by_depth = np.linalg.norm(projection @ t, axis=1) * points.depth_sigma
     expected = 3.5 * np.hypot(points.sigma_px, by_depth)
     limit = np.clip(expected, threshold, MAX_TOLERANCE * threshold)
     return (p[:, 2] > 1e-3) & (np.linalg.norm(residual, axis=1) < limit)
-
-
-def _refine(T_cur_prev: np.ndarray, points: _Points, camera: PinholeCamera,
-            iterations: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the pose nearest to all points and its covariance; None where it is not fixed."""
-    for _ in range(iterations):
-        residual, jacobian = _whitened(T_cur_prev, points, camera)
-        weight, scale = _huber(residual)
-        normal = _product(jacobian, weight)
-        if not _is_regular(normal):
-            return T_cur_prev, None
-        gradient = jacobian.reshape(-1, 6).T @ (weight[:, None] * residual).reshape(-1)
-        change = -np.linalg.solve(normal, gradient)
-        T_cur_prev = exp_se3(change) @ T_cur_prev
-        if change @ normal @ change < (CONVERGED * scale) ** 2:
-            break
-    return T_cur_prev, _covariance(*_whitened(T_cur_prev, points, camera))
-
-
-def _covariance(residual: np.ndarray, jacobian: np.ndarray) -> np.ndarray | None:
-    """
-    Return the covariance (6, 6) of the pose that minimises the Huber loss; None if not fixed.
-
-    The mean square of the loss's slope over its curvature twice: errors that are larger than
-    expected, or have long tails, widen it.
-
-    Source: Huber, Robust Statistics, section 7.6, covariance of M-estimates in regression.
-    """
-    weight, _ = _huber(residual)
-    # in the tail the loss is straight along the residual, and curved across it
-    curvature = np.where(weight < 1, weight / 2, 1.0)
-    information = _product(jacobian, curvature)
-    if not _is_regular(information):
-        return None
-    # two coordinates of each point, to which 6 numbers were fitted
-    slope = ((weight[:, None] * residual) ** 2).sum() / (2 * len(weight) - 6)
-    covariance = np.linalg.inv(information) * max(slope, MIN_SCALE ** 2) / curvature.mean()
-    return 0.5 * (covariance + covariance.T)
-
-
-def _product(jacobian: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the sum (6, 6) of w J^T J."""
-    rows = jacobian.reshape(-1, 6)
-    return rows.T @ (np.repeat(weight, 2)[:, None] * rows)
-
-
-def _is_regular(normal: np.ndarray) -> bool:
-    return bool(np.isfinite(normal).all() and np.linalg.cond(normal) < MAX_CONDITION)
-
-
-def _huber(residual: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return weights (N,) of whitened residuals (N, 2), and their robust scale."""
-    length = np.sqrt((residual ** 2).sum(1))
-    scale = max(float(np.median(length)) / CHI_MEDIAN, MIN_SCALE)
-    return np.minimum(1.0, HUBER * scale / np.maximum(length, 1e-12)), scale
-
-
-def _whitened(T_cur_prev: np.ndarray, points: _Points,
-              camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Linearise the reprojection error about a pose, for a left perturbation.
-
-    Each depth is unknown, too: it is set to its most likely value for this pose, and eliminated
-    (Schur complement). With depths as measured, their noise would bias the translation.
-
-    :return: Residual (N, 2) and jacobian (N, 2, 6), in standard deviations as expected.
-    """
-    t = T_cur_prev[:3, 3]
-    rotated = points.xyz @ T_cur_prev[:3, :3].T
-    variance, share = points.sigma_px ** 2, points.depth_sigma ** 2
-    residual, projection = _project(rotated + t, points.uv, camera)
-    along = -projection @ t                       # (N, 2) [px] by 1 of a share of the depth
-    change = -(along * residual).sum(1) * share / (variance + share * (along ** 2).sum(1))
-    p = rotated * (1 + change)[:, None] + t
-    residual, projection = _project(p, points.uv, camera)
-    along = -projection @ t
-    residual = residual - along * change[:, None]  # as at the measured depth, to first order
-    # d(exp(xi) p)/d(xi) = [I, -[p]x]
-    jacobian = np.concatenate((projection, np.cross(p[:, None], projection)), 2)
-    # the covariance is variance I + share along along^T: shrink the part along it, divide by sigma
-    square = (along ** 2).sum(1)
-    shrink = 1 - np.sqrt(variance / (variance + share * square))
-    direction = along / np.sqrt(np.maximum(square, 1e-300))[:, None]
-    residual = residual - direction * (shrink * (direction * residual).sum(1))[:, None]
-    across = np.einsum('ni,nij->nj', direction, jacobian)
-    jacobian = jacobian - direction[:, :, None] * (shrink[:, None] * across)[:, None]
-    return residual / points.sigma_px[:, None], jacobian / points.sigma_px[:, None, None]
-
-
-def _project(p: np.ndarray, uv: np.ndarray,
-             camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
-    """Return the residual (N, 2) [px] of points in the camera, and d(uv)/dp (N, 2, 3)."""
-    x, y, z = p[:, 0], p[:, 1], np.maximum(p[:, 2], 1e-3)
-    residual = np.stack((camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy), 1) - uv
-    projection = np.zeros((len(p), 2, 3))
-    projection[:, 0, 0], projection[:, 0, 2] = camera.fx / z, -camera.fx * x / z ** 2
-    projection[:, 1, 1], projection[:, 1, 2] = camera.fy / z, -camera.fy * y / z ** 2
-    return residual, projection

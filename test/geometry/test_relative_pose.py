@@ -121,27 +121,55 @@ def test_the_covariance_is_in_the_axes_of_the_current_camera():
 
 def test_a_refinement_that_runs_away_gives_no_pose(rng, monkeypatch):
     depth = rough_depth(rng)
-    refine, calls = relative_pose._refine, []
+    refine, calls = relative_pose.refine_pose, []
 
     def run_away(*args):
         calls.append(args)
         if len(calls) == 1:
             return refine(*args)
         return exp_se3(np.array((0, 0, 50, 0, 0, 0))), np.eye(6)
-    monkeypatch.setattr(relative_pose, '_refine', run_away)
+    monkeypatch.setattr(relative_pose, 'refine_pose', run_away)
     found = estimate_relative_pose(flow_of(depth, np.eye(4)), depth, CAMERA)
     assert len(calls) == 2 and found.status is PoseStatus.TOO_FEW_INLIERS
     assert found.T_prev_cur is None and found.num_inliers < 40
 
 
-def test_errors_that_are_alike_widen_the_covariance(rng):
+def test_errors_that_are_alike_widen_the_covariance_as_much_as_the_errors_grow(rng):
+    """The same noise for 30 x 30 pixels: as if there were so many fewer points."""
     depth = rough_depth(rng)
-    flow = flow_of(depth, exp_se3(np.array(MOTIONS['sideways'])))
-    flow += rng.normal(0, 0.3, flow.shape)
-    alone, alike = (estimate_relative_pose(
-        flow, depth, CAMERA, options=RelativePoseOptions(correlation_px=px)) for px in (1, 16))
-    stride = 4   # 40 x 30 cells
-    assert alike.covariance == pytest.approx(alone.covariance * (16 / stride) ** 2)
+    truth = exp_se3(np.array(MOTIONS['sideways']))
+    nees = {side: [] for side in (1, 30)}
+    for side, found in nees.items():
+        for _ in range(40):
+            noise = rng.normal(0, 0.3, (120 // side, 160 // side + 1, 2))
+            noise = np.kron(noise, np.ones((side, side, 1)))[:, :160]
+            pose = estimate_relative_pose(flow_of(depth, truth) + noise, depth, CAMERA)
+            error = log_se3(invert(pose.T_prev_cur) @ truth)
+            found.append(error @ np.linalg.solve(pose.covariance, error))
+    # without a look at neighbours the second would be more than 30 times the first
+    assert np.mean(nees[1]) < 7.5 and np.mean(nees[30]) < 20
+
+
+def test_a_guess_wins_over_a_large_thing_that_moves_by_itself(rng):
+    depth = rough_depth(rng)
+    camera_motion, other = (exp_se3(np.array(MOTIONS['sideways'])) for _ in range(2))
+    other[0, 3] += 0.15
+    flow = flow_of(depth, camera_motion)
+    flow[:, :84] = flow_of(depth, other)[:, :84]   # a little more than half of the image
+    sigma_px = np.full(depth.shape, 0.2)
+    misled = estimate_relative_pose(flow, depth, CAMERA, sigma_px)
+    assert np.linalg.norm(misled.T_prev_cur[:3, 3] - camera_motion[:3, 3]) > 0.1
+    guess = exp_se3(np.array(MOTIONS['sideways']) * 1.03)
+    found = estimate_relative_pose(flow, depth, CAMERA, sigma_px, guess=guess)
+    assert np.abs(found.T_prev_cur - camera_motion).max() < 5e-3
+
+
+@pytest.mark.parametrize('guess', [np.eye(4), exp_se3(np.array((0, 0, 3.0, 0.4, 0, 0)))])
+def test_a_wrong_guess_changes_nothing_where_the_world_is_clear(rng, guess):
+    depth = rough_depth(rng)
+    truth = exp_se3(np.array(MOTIONS['sideways']))
+    found = estimate_relative_pose(flow_of(depth, truth), depth, CAMERA, guess=guess)
+    assert np.abs(found.T_prev_cur - truth).max() < 1e-4
 
 
 def blank(depth, flow):

@@ -2,7 +2,7 @@
 """The path of a camera: exact on exact input, honest about doubt, silent when lost."""
 from block_matching import make_manifest
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
-from crossview_ros.geometry.relative_pose import PoseStatus, RelativePose, RelativePoseOptions
+from crossview_ros.geometry.relative_pose import PoseStatus, RelativePose
 from crossview_ros.geometry.se3 import exp_se3, invert, log_se3, transform_points
 from crossview_ros.runtime import odometry as odometry_module
 from crossview_ros.runtime.manifest import OutputSpec
@@ -79,7 +79,7 @@ def test_the_covariance_of_the_path_tells_its_errors():
     truth = np.linalg.matrix_power(STEP, 6)
     nees = []
     for seed in range(60):
-        odometry, noise = VisualOdometry(RelativePoseOptions()), np.random.default_rng(seed)
+        odometry, noise = VisualOdometry(shared_error=0.0), np.random.default_rng(seed)
         odometry.begin(1)
         for number in range(6):
             step = step_once(odometry, number, noise=noise)
@@ -100,7 +100,7 @@ def test_covariances_of_large_steps_are_composed_in_the_axes_of_the_camera(monke
     monkeypatch.setattr(odometry_module, 'estimate_relative_pose', noisy_step)
     truth = np.linalg.matrix_power(step, 5)
     for _ in range(500):
-        odometry = VisualOdometry()
+        odometry = VisualOdometry(shared_error=0.0)
         odometry.begin(1)
         for number in range(5):
             seen = SeenDepth(None, None, CAMERA, 1 + number * DT_NS)
@@ -108,6 +108,26 @@ def test_covariances_of_large_steps_are_composed_in_the_axes_of_the_camera(monke
         error = log_se3(invert(end.T_odom_camera) @ truth)
         nees.append(error @ np.linalg.solve(end.covariance, error))
     assert abs(np.mean(nees) - 6) < 4 * np.sqrt(12 / 500)   # 4 standard errors
+
+
+def test_errors_that_all_steps_share_grow_with_the_path_and_not_its_root(monkeypatch):
+    """Depths that are all too large by one factor: 500 paths of 30 steps with their own factor."""
+    step, share = exp_se3(np.array((0.0, 0.0, 0.5, 0.0, 0.0, 0.0))), 0.02
+    rng, ends = np.random.default_rng(0), []
+    for _ in range(500):
+        wrong = exp_se3((1 + share * rng.normal()) * log_se3(step))
+        answer = RelativePose(PoseStatus.OK, wrong, 1e-12 * np.eye(6), 100, 100)
+        monkeypatch.setattr(odometry_module, 'estimate_relative_pose', lambda *_: answer)
+        odometry = VisualOdometry(shared_error=share)
+        odometry.begin(1)
+        for number in range(30):
+            seen = SeenDepth(None, None, CAMERA, 1 + number * DT_NS)
+            end = odometry.track(seen, None, None, 1 + (number + 1) * DT_NS)
+        ends.append(end)
+    sigma_m = np.sqrt([end.covariance[2, 2] for end in ends])
+    errors = np.array([end.T_odom_camera[2, 3] - 15.0 for end in ends])
+    assert np.std(errors / sigma_m) == pytest.approx(1.0, abs=4 / np.sqrt(2 * 500))
+    assert sigma_m.mean() == pytest.approx(share * 15.0, rel=0.01)
 
 
 def test_the_doubt_of_the_network_becomes_standard_deviations(rng):
