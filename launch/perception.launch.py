@@ -3,27 +3,26 @@
 Start perception_node with its topics, parameters, and on request RViz and a bag.
 
 With a bag, what its /tf_static says about the place of the sensors goes to the node as parameters
-first, since TF may be missing or late. All arguments with their defaults:
+first, since TF may be missing or late; the bag starts once the node is active, which may take long
+where a model is loaded. All arguments with their defaults:
 ros2 launch crossview_ros perception.launch.py --show-args
 """
-import os
 from pathlib import Path
+import subprocess
 import tempfile
+from typing import Any
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
-    DeclareLaunchArgument, ExecuteProcess, GroupAction, RegisterEventHandler)
+    DeclareLaunchArgument, ExecuteProcess, GroupAction, OpaqueFunction, RegisterEventHandler)
 from launch.conditions import IfCondition, UnlessCondition
-from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
-from launch_ros.actions import Node, PushRosNamespace, SetParameter
+from launch_ros.actions import LifecycleNode, Node, PushRosNamespace, SetParameter
+from launch_ros.event_handlers import OnStateTransition
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 SHARE = FindPackageShare('crossview_ros')
-
-# `crossview info` writes it; its name is that of this process.
-EXTRINSICS = str(Path(tempfile.gettempdir()) / f'crossview_extrinsics_{os.getpid()}.yaml')
 
 # Each argument remaps the topic beside it, so that a driver with names of its own needs no edit.
 TOPIC_ARGUMENTS = {
@@ -42,32 +41,42 @@ def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start what they ask for."""
     # EqualsSubstitution would be the plain way; Humble has none.
     with_bag = PythonExpression(["'", LaunchConfiguration('bag'), "' != ''"])
-    read_extrinsics = ExecuteProcess(
-        cmd=['crossview', 'info', LaunchConfiguration('bag'), '--extrinsics', EXTRINSICS],
-        output='screen', condition=IfCondition(with_bag))
     return LaunchDescription([
         *_deployment_arguments(),
         *_node_arguments(),
         *[DeclareLaunchArgument(name, default_value=topic, description=description)
           for name, (topic, description) in TOPIC_ARGUMENTS.items()],
-        GroupAction(_nodes([]), condition=UnlessCondition(with_bag)),
-        # the file may be missing: then the node starts without it
-        RegisterEventHandler(OnProcessExit(
-            target_action=read_extrinsics,
-            on_exit=[GroupAction(_nodes([EXTRINSICS])), _bag_player()])),
-        read_extrinsics,
+        GroupAction([
+            PushRosNamespace(LaunchConfiguration('namespace')),
+            SetParameter('use_sim_time', ParameterValue(
+                LaunchConfiguration('use_sim_time'), value_type=bool)),
+            _perception_node(Node, [], condition=UnlessCondition(with_bag)),
+            OpaqueFunction(function=_play_bag, condition=IfCondition(with_bag)),
+            _rviz(),
+        ]),
     ])
 
 
-def _nodes(parameter_files: list[str]) -> list:
-    """Return what starts in the namespace; the files win over params_file."""
-    return [
-        PushRosNamespace(LaunchConfiguration('namespace')),
-        SetParameter('use_sim_time', ParameterValue(
-            LaunchConfiguration('use_sim_time'), value_type=bool)),
-        _perception_node(parameter_files),
-        _rviz(),
-    ]
+def _play_bag(context: LaunchContext) -> list:
+    """
+    Return the node, placed as the bag says, and what plays the bag to it.
+
+    A function, because the handler of an event sees no argument of a launch file that is included
+    in a group.
+    """
+    bag = LaunchConfiguration('bag').perform(context)
+    # colcon puts no executable of a package on the PATH
+    crossview = ExecutableInPackage('crossview', 'crossview_ros').perform(context)
+    extrinsics = Path(tempfile.mkdtemp(prefix='crossview_')) / 'extrinsics.yaml'
+    # without a usable /tf_static it says so, and the node starts without a file
+    subprocess.run([crossview, 'info', bag, '--extrinsics', extrinsics],
+                   stdout=subprocess.DEVNULL, check=False)
+    node = _perception_node(LifecycleNode, [str(extrinsics)] if extrinsics.exists() else [])
+    # the delay [s] is for subscribers to find the topics before the first message
+    play = ExecuteProcess(cmd=['ros2', 'bag', 'play', bag, '--clock', '--delay', '2'],
+                          output='screen')
+    return [RegisterEventHandler(OnStateTransition(
+        target_lifecycle_node=node, goal_state='active', entities=[play], handle_once=True)), node]
 
 
 def _deployment_arguments() -> list[DeclareLaunchArgument]:
@@ -123,20 +132,23 @@ def _node_arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
-def _perception_node(parameter_files: list[str]) -> Node:
+def _perception_node(kind: type[Node], parameter_files: list[str], **options: Any) -> Node:
+    """Return the action that starts the node; the files win over params_file."""
     text = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
             for name in ('model', 'backend', 'device', 'mode', 'image_transport')}
     switches = {name: ParameterValue(LaunchConfiguration(name), value_type=bool)
                 for name in ('rectify', 'publish_tf')}
-    return Node(
+    return kind(
         package='crossview_ros',
         executable='perception_node',
         name='perception_node',
+        namespace='',
         output='screen',
         parameters=[LaunchConfiguration('params_file'), *parameter_files, text, switches],
         remappings=[(topic, LaunchConfiguration(name))
                     for name, (topic, _) in TOPIC_ARGUMENTS.items()],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
+        **options,
     )
 
 
@@ -147,8 +159,3 @@ def _rviz() -> Node:
         arguments=['-d', PathJoinSubstitution([SHARE, 'config', 'rviz', 'perception.rviz'])],
         condition=IfCondition(LaunchConfiguration('rviz')),
     )
-
-
-def _bag_player() -> ExecuteProcess:
-    return ExecuteProcess(
-        cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), '--clock'], output='screen')

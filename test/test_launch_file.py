@@ -5,6 +5,7 @@ import importlib.util
 import json
 from pathlib import Path
 import sys
+import tempfile
 
 import pytest
 import yaml
@@ -25,18 +26,37 @@ files = [pathlib.Path(word) for word in words]
 texts = [path.read_text() for path in files if path.is_file()]
 pathlib.Path(__file__).with_suffix('.json').write_text(json.dumps([words, texts]))
 """
+# Stands for the node: says twice that it is active, and ends once the bag is played.
+ACTIVE = f"""{RECORDER}
+import time
+from lifecycle_msgs.msg import TransitionEvent
+import rclpy
+rclpy.init(args=sys.argv)
+node = rclpy.create_node('x')
+publisher = node.create_publisher(TransitionEvent, '~/transition_event', 10)
+while not publisher.get_subscription_count():
+    time.sleep(0.02)
+for _ in range(2):
+    event = TransitionEvent()
+    event.goal_state.id, event.goal_state.label = 3, 'active'
+    publisher.publish(event)
+played = pathlib.Path(__file__).parents[2] / 'bin' / 'ros2.json'
+end_s = time.monotonic() + 20
+while not played.exists() and time.monotonic() < end_s:
+    time.sleep(0.02)
+"""
 
 
 @pytest.fixture
 def prefix(tmp_path, monkeypatch):
-    """Make an ament prefix and a PATH where perception_node, ros2 and crossview are recorders."""
+    """Make an ament prefix, as colcon does, and a PATH where every executable is a recorder."""
     pytest.importorskip('launch_ros', reason='launch_ros is not installed')
     files = {
         'share/ament_index/resource_index/packages/crossview_ros': '',
         'share/crossview_ros/config/nodes/perception.yaml': '/**: {ros__parameters: {}}\n',
         'lib/crossview_ros/perception_node': RECORDER,
+        'lib/crossview_ros/crossview': RECORDER,
         'bin/ros2': RECORDER,
-        'bin/crossview': RECORDER,
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -46,6 +66,7 @@ def prefix(tmp_path, monkeypatch):
     monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path), prepend=':')
     monkeypatch.setenv('PATH', str(tmp_path / 'bin'), prepend=':')
     monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     return tmp_path
 
 
@@ -57,15 +78,17 @@ def launch_file():
     return module
 
 
-def run_launch(**arguments):
-    """Launch until everything that was started has ended; return the exit status."""
+def run_launch(group_namespace='', **arguments):
+    """Launch, in a group, until everything that was started has ended; return the exit status."""
     from launch import LaunchDescription, LaunchService
-    from launch.actions import IncludeLaunchDescription
+    from launch.actions import GroupAction, IncludeLaunchDescription
     from launch.launch_description_sources import PythonLaunchDescriptionSource
+    from launch_ros.actions import PushRosNamespace
+    included = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(LAUNCH_FILE)),
+                                        launch_arguments=list(arguments.items()))
     service = LaunchService(noninteractive=True)
-    service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(LAUNCH_FILE)),
-        launch_arguments=list(arguments.items()))]))
+    service.include_launch_description(LaunchDescription([
+        GroupAction([PushRosNamespace(group_namespace), included])]))
     return service.run()
 
 
@@ -115,7 +138,7 @@ def test_the_node_starts_with_the_documented_defaults(prefix):
     assert pairs_after(words, '-p') == {'use_sim_time': 'False'}
     assert words[words.index('--log-level') + 1] == 'info'
     assert not (prefix / 'bin' / 'ros2.json').exists()
-    assert not (prefix / 'bin' / 'crossview.json').exists()
+    assert not (prefix / 'lib/crossview_ros/crossview.json').exists()
 
 
 def test_arguments_reach_the_node_with_their_types(prefix):
@@ -143,23 +166,38 @@ def test_launch_arguments_win_over_the_params_file(prefix):
     assert parameters['device'] == 'cpu'
 
 
-def test_a_bag_is_played_with_a_clock(prefix):
-    assert run_launch(bag='some/bag', use_sim_time='true') == 0
-    assert recorded(prefix, 'bin/ros2')[0] == ['bag', 'play', 'some/bag', '--clock']
-    words = recorded(prefix, 'bin/crossview')[0]
+def test_a_bag_is_played_once_with_a_clock_when_the_node_is_active(prefix):
+    (prefix / 'lib/crossview_ros/perception_node').write_text(ACTIVE)
+    assert run_launch('robot', bag='some/bag', use_sim_time='true', namespace='stereo') == 0
+    words = recorded(prefix, 'bin/ros2')[0]
+    assert words == ['bag', 'play', 'some/bag', '--clock', '--delay', '2']
+    words = recorded(prefix, 'lib/crossview_ros/crossview')[0]
     assert words[:3] == ['info', 'some/bag', '--extrinsics']
+    words, parameters = recorded(prefix, 'lib/crossview_ros/perception_node')
+    assert pairs_after(words, '-r')['__ns'] == '/robot/stereo'
+    assert pairs_after(words, '-p') == {'use_sim_time': 'True'}
     # the recorder writes no extrinsics: the node starts without them
-    assert recorded(prefix, 'lib/crossview_ros/perception_node')[1]['model'] == 'crossview_tiny'
+    assert parameters['model'] == 'crossview_tiny'
 
 
-def test_the_extrinsics_of_a_bag_reach_the_node(prefix):
-    writer = prefix / 'bin' / 'crossview'
-    writer.write_text(f"""#!{sys.executable}
+def test_a_bag_waits_for_a_node_that_is_not_active(prefix):
+    assert run_launch(bag='some/bag') == 0
+    assert (prefix / 'lib/crossview_ros/perception_node.json').exists()
+    assert not (prefix / 'bin/ros2.json').exists()
+
+
+def test_the_extrinsics_of_a_bag_reach_the_node_of_this_launch_only(prefix):
+    crossview = prefix / 'lib/crossview_ros/crossview'
+    crossview.write_text(f"""#!{sys.executable}
 import pathlib, sys
 pathlib.Path(sys.argv[-1]).write_text('/**: {{ros__parameters: {{base_frame: body}}}}')
 """)
     assert run_launch(bag='some/bag') == 0
-    assert recorded(prefix, 'lib/crossview_ros/perception_node')[1]['base_frame'] == 'body'
+    node = 'lib/crossview_ros/perception_node'
+    assert recorded(prefix, node)[1]['base_frame'] == 'body'
+    crossview.write_text(RECORDER)
+    assert run_launch(bag='other/bag') == 0
+    assert 'base_frame' not in recorded(prefix, node)[1]
 
 
 def test_an_unknown_choice_is_refused_before_anything_starts(prefix):

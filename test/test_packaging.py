@@ -20,8 +20,8 @@ CODE_FOLDERS = ('crossview_ros', 'launch', 'test', '.ci')
 PYTHONS = ('3.10', '3.11', '3.12', '3.13', '3.14')
 EXEC_DEPENDS = set(
     'rclpy cv_bridge sensor_msgs_py python3-opencv sensor_msgs stereo_msgs nav_msgs geometry_msgs '
-    'std_msgs std_srvs diagnostic_msgs rcl_interfaces lifecycle_msgs tf2_ros tf2_msgs '
-    'message_filters launch launch_ros ros2launch ament_index_python rosbag2_py '
+    'std_msgs std_srvs diagnostic_msgs rcl_interfaces lifecycle_msgs tf2_ros tf2_ros_py '
+    'tf2_msgs message_filters launch launch_ros ros2launch ros2bag ament_index_python rosbag2_py '
     'rosbag2_storage_mcap python3-numpy python3-yaml'.split())
 TEST_DEPENDS = set(
     'ament_flake8 ament_pep257 python3-pytest launch_testing launch_testing_ros'.split())

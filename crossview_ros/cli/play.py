@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 import signal
 import sys
+import time
 
 from crossview_ros.cli.console import positive_number
 
@@ -15,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('bag', metavar='BAG', type=Path, help='bag folder or .mcap file')
     parser.add_argument('--rate', type=positive_number, default=1.0, metavar='R',
                         help='speed relative to the recording (default: 1.0)')
+    parser.add_argument('--delay', type=_seconds, default=1.0, metavar='S',
+                        help='time for subscribers to find the topics, before the first message '
+                             '(default: 1.0 s)')
     parser.add_argument('--loop', action='store_true', help='start again at the end, until Ctrl-C')
     parser.add_argument('--clock', action='store_true', help='publish /clock for use_sim_time')
     parser.add_argument('--remap', action='append', default=[], metavar='A:=B', type=_remapping,
@@ -34,12 +38,20 @@ def run(args: argparse.Namespace) -> int:
         # both end the loop between two messages, so that nothing is cut off
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: player.stop())
+        time.sleep(args.delay)
         with tqdm(desc='play', unit='message', file=sys.stderr) as bar:
             player.play(lambda published: bar.update())
         width = max(map(len, player.topics.values()), default=0)
         for topic, target in player.topics.items():
             print(f'{target:<{width}}  {player.counts[topic]:>8}  messages')
     return 0
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 3600:
+        raise argparse.ArgumentTypeError(f'expected seconds, 0 or more, got {text}')
+    return value
 
 
 def _remapping(text: str) -> tuple[str, str]:

@@ -8,8 +8,13 @@ from crossview_ros.ros.node_parameters import NO_POSE
 from crossview_ros.ros.throttled_log import ThrottledLog
 from geometry_msgs.msg import Point, Pose
 import numpy as np
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
+
+# A bag that begins again, seen by /clock. Without it tf2 refuses all that is older than before.
+RESTART = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=False)
 
 
 class CameraTransforms:
@@ -29,6 +34,7 @@ class CameraTransforms:
         self._stereo_baseline = stereo_baseline
         self._buffer: Any = None
         self._listener: Any = None
+        self._jumps: Any = None
         self._tried = False
 
     def baseline(self, left_frame: str, right_frame: str) -> float | None:
@@ -62,15 +68,19 @@ class CameraTransforms:
         """Stop listening."""
         if self._listener is not None:
             self._listener.unregister()
-            self._listener = None
+            self._jumps.unregister()
+            self._listener = self._jumps = None
 
     def _look_up(self, target: str, source: str, parameter: str) -> np.ndarray | None:
         if not self._tried:
             self._listen()
+        # tf2 knows no leading slash, messages of ROS 1 do
+        target, source = target.lstrip('/'), source.lstrip('/')
         if self._buffer is None:
             self._log.warning_once(f'no tf {parameter}', (
                 f"tf2_ros is not installed, so the transform from '{source}' to '{target}' cannot "
-                f'be looked up in TF; set the parameter {parameter}'))
+                f'be looked up in TF; install ros-<distro>-tf2-ros-py, or set the parameter '
+                f'{parameter}'))
             return None
         if not (target and source and self._buffer.can_transform(target, source, Time())):
             return None
@@ -87,3 +97,5 @@ class CameraTransforms:
             return
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, self._node)
+        self._jumps = self._node.get_clock().create_jump_callback(
+            RESTART, post_callback=lambda _: self._buffer.clear())   # fixed transforms stay

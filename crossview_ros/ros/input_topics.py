@@ -59,9 +59,10 @@ class InputTopic:
             for info in node.get_publishers_info_by_topic(self.topic)]
 
     def _alternatives(self, node: Node) -> tuple[str, ...]:
+        own = {publisher.topic_name for publisher in node.publishers}
         return tuple(sorted(
             topic for topic, types in node.get_topic_names_and_types()
-            if self.type_name in types and topic != self.topic
+            if self.type_name in types and topic != self.topic and topic not in own
             and node.count_publishers(topic)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from rclpy.node import Node
 
 NEITHER = ('neither tf2_ros nor tf2_msgs is installed: no transform goes to /tf; install '
-           'ros-<distro>-tf2-ros, or set publish_tf: false')
+           'ros-<distro>-tf2-ros-py, or set publish_tf: false')
 
 
 class TransformOutput:

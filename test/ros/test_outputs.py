@@ -18,7 +18,9 @@ from geometry_msgs.msg import TransformStamped
 import numpy as np
 import pytest
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import ROSClock
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 
 pytestmark = pytest.mark.ros
 
@@ -159,7 +161,7 @@ def test_the_module_of_events_is_found_under_its_old_name_too(monkeypatch):
 
 def test_the_baseline_comes_from_the_parameter_then_from_tf_then_from_nowhere(monkeypatch):
     warnings = []
-    node = SimpleNamespace()
+    node = SimpleNamespace(get_clock=ROSClock)
     log = ThrottledLog(SimpleNamespace(warning=warnings.append))
     transform = TransformStamped().transform
     transform.translation.x = 0.25
@@ -171,13 +173,33 @@ def test_the_baseline_comes_from_the_parameter_then_from_tf_then_from_nowhere(mo
     assert CameraTransforms(node, 0.3, log).baseline('left', 'right') == 0.3
     monkeypatch.setitem(sys.modules, 'tf2_ros', fake)
     assert CameraTransforms(node, 0.0, log).baseline('left', 'right') == 0.25
+    assert CameraTransforms(node, 0.0, log).baseline('/left', '/right') == 0.25   # of ROS 1
     assert CameraTransforms(node, 0.0, log).baseline('elsewhere', 'right') is None
     assert warnings == []
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
     transforms = CameraTransforms(node, 0.0, log)
     assert transforms.baseline('left', 'right') is None
     assert transforms.baseline('left', 'right') is None
-    assert len(warnings) == 1 and 'set the parameter stereo_baseline' in warnings[0]
+    assert len(warnings) == 1 and 'or set the parameter stereo_baseline' in warnings[0]
+
+
+def test_transforms_are_forgotten_when_the_clock_goes_back(monkeypatch):
+    cleared = []
+    fake = SimpleNamespace(
+        Buffer=lambda: SimpleNamespace(can_transform=lambda *_: False,
+                                       clear=lambda: cleared.append(clock.now().nanoseconds)),
+        TransformListener=lambda buffer, node: SimpleNamespace(unregister=lambda: None))
+    monkeypatch.setitem(sys.modules, 'tf2_ros', fake)
+    clock = ROSClock()
+    clock._set_ros_time_is_active(True)
+    transforms = CameraTransforms(SimpleNamespace(get_clock=lambda: clock), 0.0, None)
+    transforms.find('base_link', 'camera', NO_POSE, 'extrinsics.base_camera')
+    for second in (50, 60, 59.5, 10, 20):
+        clock.set_ros_time_override(Time(nanoseconds=int(second * 1e9)))
+    assert cleared == [10_000_000_000]
+    transforms.close()
+    clock.set_ros_time_override(Time(seconds=1))
+    assert len(cleared) == 1
 
 
 def test_extrinsics_come_from_the_parameter_or_tf_and_are_never_made_up(monkeypatch):
