@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loss of monocular depth: SigLoss, scale-invariant in the logarithm (simipu.md 11)."""
+import torch
+from torch import Tensor
+
+EPSILON_M = 1e-3      # keeps logarithms of small depths finite
+MEAN_WEIGHT = 0.15    # how much of a wrong scale counts
+
+
+def sig_loss(depth: Tensor, truth: Tensor, valid: Tensor | None = None,
+             mean_only: bool = False) -> Tensor:
+    """
+    Return the root of variance plus weighted squared mean of the logarithmic error.
+
+    :param depth: (B, 1, H, W) > 0 [m], of any shape that the truth has.
+    :param truth: (B, 1, H, W) [m].
+    :param valid: (B, 1, H, W) bool; None: where truth > 0 and finite.
+    :param mean_only: Leave the variance out, as the official warm-up does.
+    :return: Scalar; 0 with a gradient of 0 where fewer than two pixels are valid.
+
+    Source: Eigen et al., Depth Map Prediction from a Single Image, NeurIPS 2014, eq. 4, with
+    the unbiased variance and weights of simipu.md 11.
+    """
+    if valid is None:
+        valid = truth.isfinite() & (truth > 0)
+    error = torch.log(depth[valid] + EPSILON_M) - torch.log(truth[valid] + EPSILON_M)
+    if error.numel() < 2:
+        return 0 * depth.sum()
+    mean = MEAN_WEIGHT ** 0.5 * error.mean()
+    return mean.abs() if mean_only else (error.var() + mean.square()).sqrt()
