@@ -15,7 +15,7 @@ CORE = [
     'pyyaml>=6',
     'rosbags>=0.10',
     'safetensors>=0.4',
-    'torch>=2.4',
+    'torch>=2.6',
     'tqdm>=4.60',
 ]
 
@@ -40,7 +40,7 @@ EXTRAS = {
         'ros-stereo-msgs',
     )],
     'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
-    'train': ['scipy>=1.10'],
+    'train': ['h5py>=3.8', 'scipy>=1.10'],
     # Ahead-of-time engine builds run without a GPU.
     'rtx': ["tensorrt-rtx>=1.2; sys_platform == 'linux' and python_version < '3.15'"],
     'slam': [

@@ -29,7 +29,7 @@ class Layer(NamedTuple):
 
 
 DATA = Layer(('geometry', 'messages', 'config', 'errors'), ('cv2', 'numpy'),
-             lazy_third_party=('rosbags',))
+             lazy_third_party=('h5py', 'rosbags', 'scipy'))
 
 # The most specific name decides.
 LAYERS = {
@@ -55,7 +55,8 @@ LAYERS = {
         lazy_ours=('networks',),
         lazy_third_party=('onnxruntime', 'tensorrt', 'tensorrt_rtx', 'torch')),
     'export': Layer(('networks', 'runtime', 'model_store', 'config', 'errors'),
-                    ('numpy', 'torch'), lazy_third_party=('onnx', 'tensorrt', 'tensorrt_rtx')),
+                    ('numpy', 'torch'),
+                    lazy_third_party=('onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx')),
     'replay': Layer(('runtime', 'messages', 'metrics', 'geometry', 'data', 'errors'),
                     ('cv2', 'numpy'), lazy_third_party=('matplotlib', 'rosbags')),
     'evaluation': Layer(

@@ -7,13 +7,14 @@ from typing import Any
 
 from crossview_ros.errors import DatasetError
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
+import numpy as np
 
 NEEDED = ('fx', 'fy', 'cx_left', 'cx_right', 'cy', 'baseline_m')   # of calib.json [px], [m]
 
 
 def read_rig(path: str | Path, size_hw: tuple[int, int]) -> StereoRig | None:
     """
-    Read a stereo calibration: calib.json, Middlebury's calib.txt or KITTI 2015's cam_to_cam.
+    Read a stereo calibration: calib.json, Middlebury's calib.txt, KITTI's or Booster's.
 
     :param size_hw: (height, width) of the images [px].
     :return: None where the file leaves a value open that metric depth needs.
@@ -24,7 +25,11 @@ def read_rig(path: str | Path, size_hw: tuple[int, int]) -> StereoRig | None:
     if Path(path).suffix == '.json':
         values = _from_json(path, text)
     elif 'P_rect_02' in text:
-        values = _from_kitti(path, text)
+        values = _from_kitti(path, text, 'P_rect_02', 'P_rect_03')
+    elif 'P2:' in text:
+        values = _from_kitti(path, text, 'P2', 'P3')
+    elif '<opencv_storage>' in text:
+        values = _from_booster(path, text)
     else:
         values = _from_middlebury(path, text)
     if values is None:
@@ -33,6 +38,36 @@ def read_rig(path: str | Path, size_hw: tuple[int, int]) -> StereoRig | None:
     left, right = (PinholeCamera(size_hw[1], size_hw[0], values['fx'], values['fy'],
                                  values[cx], values['cy']) for cx in ('cx_left', 'cx_right'))
     return StereoRig(left, right, values['baseline_m'])
+
+
+def read_matrices(path: str | Path) -> dict[str, np.ndarray]:
+    """
+    Read the lines ``name: numbers`` of a KITTI calibration; others are left out.
+
+    :return: Name -> (n,) float64 of a line.
+    :raises DatasetError: If the file is missing or has no such line.
+    """
+    matrices = {}
+    for name, text in re.findall(r'^(\w+):(.+?)\s*$', _read_text(path), re.MULTILINE):
+        try:
+            matrices[name] = np.array([float(word) for word in text.split()])
+        except ValueError:   # dates
+            continue
+    if not matrices:
+        raise DatasetError(f'{path}: holds no lines of a name and numbers, as KITTI writes them')
+    return matrices
+
+
+def rig_from_projections(left: np.ndarray, right: np.ndarray,
+                         size_hw: tuple[int, int]) -> StereoRig:
+    """
+    Build a rig from rectified projections (3, 4) of one frame, P[0, 3] = -fx * camera's x.
+
+    :raises CalibrationError: If they make no rectified pair.
+    """
+    cameras = [PinholeCamera(size_hw[1], size_hw[0], p[0, 0], p[1, 1], p[0, 2], p[1, 2])
+               for p in (left, right)]
+    return StereoRig(*cameras, left[0, 3] / left[0, 0] - right[0, 3] / right[0, 0])
 
 
 def _from_json(path: str | Path, text: str) -> dict[str, Any] | None:
@@ -58,10 +93,27 @@ def _from_middlebury(path: str | Path, text: str) -> dict[str, Any]:
     return {**values, **sides}
 
 
-def _from_kitti(path: str | Path, text: str) -> dict[str, Any]:
-    """Read P_rect_02 and P_rect_03, the colour cameras: P[3] = -fx times the camera's x."""
+def _from_kitti(path: str | Path, text: str, *cameras: str) -> dict[str, Any]:
+    """Read the projections of the colour cameras: P[3] = -fx times the camera's x."""
     lines = dict(re.findall(r'^(\w+):(.+?)\s*$', text, re.MULTILINE))
-    left, right = (_numbers(path, lines.get(f'P_rect_0{i}', ''), 12) for i in (2, 3))
+    left, right = (_numbers(path, lines.get(name, ''), 12) for name in cameras)
+    return _from_projections(left, right)
+
+
+def _from_booster(path: str | Path, text: str) -> dict[str, Any]:
+    """Read the projections (OpenCV's XML) and the baseline [mm] of a Booster scene."""
+    left, right = (_numbers(path, _tag(_tag(text, name), 'data'), 12)
+                   for name in ('proj_matL', 'proj_matR'))
+    baseline_m = _numbers(path, _tag(text, 'baselineLR'), 1)[0] / 1000
+    return {**_from_projections(left, right), 'baseline_m': baseline_m}
+
+
+def _tag(text: str, name: str) -> str:
+    found = re.search(rf'<{name}\b[^>]*>(.*?)</{name}>', text, re.DOTALL)
+    return found[1] if found else ''
+
+
+def _from_projections(left: list[float], right: list[float]) -> dict[str, Any]:
     return {'fx': left[0], 'fy': left[5], 'cx_left': left[2], 'cx_right': right[2],
             'cy': left[6], 'baseline_m': left[3] / left[0] - right[3] / right[0]}
 
@@ -72,7 +124,7 @@ def _numbers(path: str | Path, text: str, count: int) -> list[float]:
     except ValueError:
         numbers = []
     if len(numbers) != count:
-        raise DatasetError(f'{path}: is no calibration of Middlebury or KITTI: expected {count} '
+        raise DatasetError(f'{path}: is no calibration of a known format: expected {count} '
                            f"numbers, got '{text}'")
     return numbers
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # flake8: noqa: A005
 """Read and write the file formats of stereo and optical flow data sets; unknown is NaN here."""
+from io import BytesIO
 from pathlib import Path
 import re
+from typing import Any
 
 from crossview_ros.errors import DatasetError
 import cv2
@@ -10,6 +12,7 @@ import numpy as np
 
 FLO_MAGIC = 202021.25      # the bytes 'PIEH' as a little-endian float32
 FLO_UNKNOWN = 1e9          # Middlebury: a component above this is unknown
+ENDS = {b'\x89PNG': b'IEND', b'\xff\xd8': b'\xff\xd9'}   # OpenCV 4 fills a torn image up
 MAX_SIDE = 100_000         # [px] a larger size in a header means a damaged file
 
 
@@ -149,6 +152,73 @@ def write_kitti_flow(path: str | Path, flow: np.ndarray) -> None:
     _write_png(path, np.concatenate((raw, known), -1).astype(np.uint16)[..., ::-1])
 
 
+def read_grey_png(path: str | Path) -> np.ndarray:
+    """
+    Read an image of one channel and 8 bits as it is stored.
+
+    :return: (H, W) uint8.
+    :raises DatasetError: If it is missing, no image, or of more bits or channels.
+    """
+    raw = _read_png(path, cv2.IMREAD_UNCHANGED)
+    if raw.dtype != np.uint8 or raw.ndim != 2:
+        raise DatasetError(f'{path}: expected an 8-bit image of one channel, got {raw.dtype} '
+                           f'{raw.shape}')
+    return raw
+
+
+def read_npy(path: str | Path) -> np.ndarray:
+    """
+    Read the array of a .npy file as float32.
+
+    :raises DatasetError: If it is missing, damaged, or holds no plain numbers.
+    """
+    try:
+        return np.load(BytesIO(_read_bytes(path)), allow_pickle=False).astype(np.float32)
+    except (ValueError, EOFError, TypeError) as error:
+        raise DatasetError(f'{path}: is no .npy file of numbers') from error
+
+
+def read_point_file(path: str | Path, columns: int) -> np.ndarray:
+    """
+    Read a point cloud of little-endian float32 rows, such as KITTI's .bin (4) or nuScenes' (5).
+
+    :return: (N, columns) float32; the first three are x, y, z [m] in the sensor's frame.
+    :raises DatasetError: If it is missing or does not end with a whole row.
+    """
+    data = _read_bytes(path)
+    if not data or len(data) % (4 * columns):
+        raise DatasetError(f'{path}: damaged: {len(data)} bytes are no rows of {columns} float32')
+    return np.frombuffer(data, '<f4').reshape(-1, columns).astype(np.float32)
+
+
+def read_hdf5(path: str | Path, name: str) -> np.ndarray:
+    """
+    Read one array of an HDF5 file as float32.
+
+    :raises DatasetError: If it is missing, damaged, has no such array, or h5py is not installed.
+    """
+    data = BytesIO(_read_bytes(path))
+    try:
+        with open_hdf5(data) as file:
+            return np.asarray(file[name], np.float32)
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetError(f"{path}: is no HDF5 file with an array '{name}'") from error
+
+
+def open_hdf5(source: str | Path | BytesIO) -> Any:
+    """
+    Open an HDF5 file for reading.
+
+    :raises DatasetError: If h5py is not installed.
+    :raises OSError: If it cannot be opened or is of another format.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise DatasetError('HDF5 files need the package h5py: pip install h5py') from error
+    return h5py.File(source, 'r')
+
+
 def _read_bytes(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
@@ -168,9 +238,12 @@ def _values(path: str | Path, data: bytes, dtype: str, shape: tuple[int, ...]) -
 
 
 def _read_png(path: str | Path, mode: int) -> np.ndarray:
-    data = np.frombuffer(_read_bytes(path), np.uint8)
+    data = _read_bytes(path)
+    for begin, end in ENDS.items():
+        if data.startswith(begin) and end not in data:
+            raise DatasetError(f'{path}: is no readable image: it breaks off')
     try:
-        image = cv2.imdecode(data, mode) if len(data) else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if data else None
     except cv2.error as error:
         raise DatasetError(f'{path}: is no readable image: {error.err}') from error
     if image is None:

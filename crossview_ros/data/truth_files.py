@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the true disparity or flow of a sample, in each format that data sets use."""
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from crossview_ros.data.io import read_flo, read_kitti_flow, read_pfm, read_scaled_png
+from crossview_ros.data.io import (
+    read_flo, read_grey_png, read_hdf5, read_image, read_kitti_flow, read_npy, read_pfm,
+    read_scaled_png)
 from crossview_ros.errors import DatasetError
 import numpy as np
+
+SINTEL_WEIGHTS = np.array([4, 1 / 64, 1 / 16384], np.float32)   # [px] of one step of R, G, B
 
 
 def read_disparity_truth(path: str | Path, truth_format: str = 'auto') -> np.ndarray:
@@ -34,20 +39,67 @@ def read_flow_truth(path: str | Path, truth_format: str = 'auto') -> np.ndarray:
     return _reader('flow', path, truth_format)(path)
 
 
+def _positive(values: np.ndarray) -> np.ndarray:
+    """Mark what is not a disparity as unknown (croco.md 8, ground-truth decoding)."""
+    with np.errstate(invalid='ignore'):
+        known = np.isfinite(values) & (values > 0)
+    return np.where(known, values, np.float32(np.nan)).astype(np.float32)
+
+
+def _read_disparity_pfm(path: str | Path) -> np.ndarray:
+    return _positive(read_pfm(path))
+
+
+def _read_disparity_png8(path: str | Path) -> np.ndarray:
+    """Read Middlebury 2005 and 2006 at full size: whole px."""
+    return _positive(read_grey_png(path))
+
+
+def _read_disparity_sintel(path: str | Path) -> np.ndarray:
+    """Read Sintel's R * 4 + G / 2^6 + B / 2^14 px (sintel_io.py of its stereo package)."""
+    return _positive(read_image(path).astype(np.float32) @ SINTEL_WEIGHTS)
+
+
+def _read_disparity_npy(path: str | Path) -> np.ndarray:
+    return _positive(read_npy(path))
+
+
+def _read_disparity_spring(path: str | Path) -> np.ndarray:
+    return _positive(read_hdf5(path, 'disparity'))
+
+
+def _read_flow_npy(path: str | Path) -> np.ndarray:
+    return _whole_vectors(path, read_npy(path))
+
+
+def _read_flow_spring(path: str | Path) -> np.ndarray:
+    return _whole_vectors(path, read_hdf5(path, 'flow'))
+
+
+def _whole_vectors(path: str | Path, flow: np.ndarray) -> np.ndarray:
+    if flow.ndim != 3 or flow.shape[2] != 2:
+        raise DatasetError(f'{path}: a flow has two components, got {flow.shape}')
+    known = np.isfinite(flow).all(-1, keepdims=True)
+    return np.where(known, flow, np.float32(np.nan))
+
+
 def _read_flow_pfm(path: str | Path) -> np.ndarray:
     """Read FlyingThings' layout: three channels, the third one empty."""
     values = read_pfm(path)
     if values.ndim != 3:
         raise DatasetError(f'{path}: a flow in a PFM file has three channels, got one; is it a '
                            'disparity?')
-    unknown = np.isnan(values[..., :2]).any(-1, keepdims=True)
-    return np.where(unknown, np.float32(np.nan), values[..., :2])
+    return _whole_vectors(path, values[..., :2])
 
 
 # task -> format -> reader; KITTI's disparity is a PNG of 256 times the disparity
 TRUTH_FORMATS: dict[str, dict[str, Callable[[str | Path], np.ndarray]]] = {
-    'stereo': {'pfm': read_pfm, 'png256': read_scaled_png, 'kitti': read_scaled_png},
-    'flow': {'flo': read_flo, 'kitti': read_kitti_flow, 'pfm': _read_flow_pfm},
+    'stereo': {'pfm': _read_disparity_pfm, 'png256': read_scaled_png, 'kitti': read_scaled_png,
+               'png32': partial(read_scaled_png, scale=32.0), 'png8': _read_disparity_png8,
+               'sintel': _read_disparity_sintel, 'npy': _read_disparity_npy,
+               'spring': _read_disparity_spring},
+    'flow': {'flo': read_flo, 'kitti': read_kitti_flow, 'pfm': _read_flow_pfm,
+             'npy': _read_flow_npy, 'spring': _read_flow_spring},
 }
 _FORMAT_OF_SUFFIX = {'stereo': {'.pfm': 'pfm', '.png': 'png256'},
                      'flow': {'.flo': 'flo', '.png': 'kitti', '.pfm': 'pfm'}}

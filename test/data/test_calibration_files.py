@@ -56,7 +56,7 @@ def test_kitti_text_gives_the_baseline_of_the_colour_cameras(write):
     ('a.json', '{', 'is not valid JSON'),
     ('a.json', '[]', 'expected a JSON object, got list'),
     ('a.json', {**VALUES, 'width': 81}, 'for images of 81 x 50 px, but they are 80 x 50'),
-    ('a.txt', 'hello', 'no calibration of Middlebury or KITTI: expected 9 numbers'),
+    ('a.txt', 'hello', 'no calibration of a known format: expected 9 numbers'),
     ('a.txt', 'cam0=[1 2]', "expected 9 numbers, got '.1 2.'"),
     ('a.txt', 'P_rect_02: 1 2 x', 'expected 12 numbers')])
 def test_damaged_files_are_refused(write, name, text, message):

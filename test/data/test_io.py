@@ -144,3 +144,13 @@ def test_real_disparity_png_has_the_documented_range(shared_dir):
     assert np.isfinite(disparity).mean() == pytest.approx(0.927, abs=5e-4)
     assert np.nanmin(disparity) == pytest.approx(7.19, abs=5e-3)
     assert np.nanmax(disparity) == pytest.approx(59.91, abs=5e-3)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg'])
+def test_an_image_that_breaks_off_is_refused_before_a_decoder_fills_it_up(tmp_path, rng, suffix):
+    path = tmp_path / f'torn.{suffix}'
+    io.write_image(path, rng.integers(0, 255, (40, 50, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:-20])
+
+    with pytest.raises(DatasetError, match='torn.*breaks off'):
+        io.read_image(path)
