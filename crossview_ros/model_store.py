@@ -30,12 +30,17 @@ def find_model(name_or_path: str | Path) -> Path:
     roots = [root for root in model_roots() if root.is_dir()]
     name = str(name_or_path)
     for root in roots:
-        if name and Path(name).name == name and (root / name / MANIFEST).is_file():
+        if name and Path(name).name == name and is_model_folder(root / name):
             return root / name
     path = Path(name_or_path).expanduser()
-    if path.is_file() or (path / MANIFEST).is_file():
+    if path.is_file() or is_model_folder(path):
         return path
     known = sorted({folder.parent.name for root in roots for folder in root.glob(f'*/{MANIFEST}')})
     raise CheckpointError(
-        f"no model '{name}': it is neither a model folder (with {MANIFEST}), nor a file, nor one "
-        f'of the installed models: {", ".join(known) or "none"}')
+        f"no model '{name}': it is neither a model folder (with {MANIFEST} or {WEIGHTS}), nor a "
+        f'file, nor one of the installed models: {", ".join(known) or "none"}')
+
+
+def is_model_folder(path: Path) -> bool:
+    """Tell whether a folder holds a model; one for pre-training has weights, but no manifest."""
+    return (path / MANIFEST).is_file() or (path / WEIGHTS).is_file()

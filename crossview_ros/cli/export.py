@@ -1,44 +1,128 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verb export: turn a training run into a model folder."""
+"""Verb export: write a model or a training run as a model folder, ONNX or official file."""
 import argparse
 from pathlib import Path
+from typing import Any
 
-HELP = 'make a model folder from a training run'
+HELP = 'write a model or a training run as a model folder, ONNX or official file'
+CHECKPOINT = 'last.pt'   # what makes a folder a run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument('run', metavar='RUN', type=Path, help='folder of a training run')
-    parser.add_argument('--format', default='model', choices=('model',),
-                        help='what to write (default: model)')
-    parser.add_argument('--out', type=Path, required=True, help='folder to write, models/<name>')
-    parser.add_argument('--size', default='240x320', metavar='HxW',
-                        help='largest working size [px] (default: 240x320)')
+    parser.add_argument('source', metavar='MODEL|RUN', type=Path,
+                        help='name or folder of a model, .safetensors, official .pth, or folder '
+                             'of a training run')
+    parser.add_argument('--format', default='model', choices=('model', 'onnx', 'official'),
+                        help='model: folder with weights and manifest, of a run (default); onnx: '
+                             'one graph per step, checked against PyTorch; official: .pth file '
+                             'with the key names of CroCo')
+    parser.add_argument('--out', type=Path, required=True,
+                        help='folder to write (model: models/<name>), or official file')
+    parser.add_argument('--size', metavar='HxW',
+                        help='model: largest working size [px] (default: 240x320); onnx: size of '
+                             "the images [px] (default: the model's own)")
+    parser.add_argument('--task', help='write this task only; onnx: as one graph from images')
     parser.add_argument('--command', dest='trained_by', default='crossview finetune',
                         metavar='TEXT',
                         help='command that trained it, for the provenance')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the folder and say what is in it."""
+    """Write what was asked for and say what is in it."""
+    return {'model': _model, 'onnx': _onnx, 'official': _official}[args.format](args)
+
+
+def _model(args: argparse.Namespace) -> int:
     from crossview_ros.config import to_dict
-    from crossview_ros.errors import ConfigError
     from crossview_ros.export.model_folder import TrainedModel, write_model_folder
     from crossview_ros.training.setup import load_run
-    rows, separator, cols = args.size.partition('x')
-    if not (separator and rows.isdigit() and cols.isdigit()):
-        raise ConfigError(f"--size expects HxW, e.g. 240x320; got '{args.size}'")
-    config, architecture, weights, history = load_run(args.run)
-    provenance = {'command': args.trained_by, 'legs': _legs(args.run),
+    size_hw = _size(args.size or '240x320')
+    config, architecture, weights, history = load_run(args.source)
+    provenance = {'command': args.trained_by, 'legs': _legs(args.source),
                   'validation_weighted_epe_px': round(history['best_score'], 3),
                   'config': to_dict(config)}
     trained = TrainedModel(architecture, weights, config.model.preset, provenance)
-    manifest = write_model_folder(trained, args.out, (int(rows), int(cols)))
+    manifest = write_model_folder(trained, args.out, size_hw)
     print(f'model     {args.out}')
     for name, digest in manifest['files'].items():
         size_mb = (args.out / name).stat().st_size / 1e6
         print(f'file      {name}  {size_mb:.1f} MB  sha256 {digest[:16]}')
     return 0
+
+
+def _onnx(args: argparse.Namespace) -> int:
+    from crossview_ros.errors import ConfigError
+    from crossview_ros.export.onnx import graphs_of, write_onnx
+    from crossview_ros.export.parity import onnx_parity
+    model = _load(args.source, args.task)
+    size_hw = _size(args.size) if args.size else _own_size(model, args.source)
+    try:
+        graphs = graphs_of(model, size_hw)
+    except ValueError as error:   # the network refuses the size
+        raise ConfigError(f'--size {size_hw[0]}x{size_hw[1]}: {error}') from error
+    parities = [parity for graph in graphs
+                for parity in onnx_parity(graph, write_onnx(graph, args.out))]
+    print(f'{"graph":<12}{"output":<18}{"max abs err":>12}{"relative":>10}{"tolerance":>11}')
+    for parity in parities:
+        print(f'{parity.graph:<12}{parity.output:<18}{parity.max_error:12.1e}'
+              f'{parity.relative:10.1e}{parity.tolerance:11.1e}')
+    ok = all(parity.ok for parity in parities)
+    print(f'{"ok" if ok else "above tolerance"}: {len(parities)} outputs, '
+          f'{size_hw[0]}x{size_hw[1]} (h x w), fp32, {args.out}')
+    return 0 if ok else 1
+
+
+def _official(args: argparse.Namespace) -> int:
+    from crossview_ros.export.official import write_official
+    write_official(args.source, args.out, args.task)
+    print(f'file      {args.out}  {args.out.stat().st_size / 1e6:.1f} MB')
+    return 0
+
+
+def _load(source: Path, task: str | None) -> Any:
+    """Return the network of a run or a model: whole, or that of one task."""
+    from crossview_ros.networks.checkpoint import load_model, load_network
+    if (source / CHECKPOINT).is_file():
+        return _trained(source, task)
+    return load_network(source) if task is None else load_model(source, task)
+
+
+def _trained(run_dir: Path, task: str | None) -> Any:
+    from crossview_ros.errors import CheckpointError
+    from crossview_ros.networks.croco import CroCo
+    from crossview_ros.networks.downstream import ModelConfig, MultiTaskModel
+    from crossview_ros.training.setup import load_run
+    _, architecture, weights, _ = load_run(run_dir)
+    tasks = isinstance(architecture, ModelConfig)
+    if task is not None and not tasks:
+        raise CheckpointError(f"{run_dir}: pre-training has no task '{task}'; leave --task out")
+    model = MultiTaskModel(architecture) if tasks else CroCo(architecture)
+    model.load_state_dict(weights)
+    model = model.eval().requires_grad_(False)
+    return model if task is None else model.task(task)
+
+
+def _own_size(model: Any, source: Path) -> tuple[int, int]:
+    """Return the manifest's working size, made a valid input, or what the network is made for."""
+    from crossview_ros.model_store import find_model, MANIFEST
+    from crossview_ros.runtime.manifest import load_manifest
+    if not (source / CHECKPOINT).is_file():
+        folder = find_model(source)
+        if (folder / MANIFEST).is_file():
+            manifest = load_manifest(folder)
+            step = manifest.size_multiple
+            return tuple(-(-side // step) * step for side in manifest.default_size_hw)
+    config = getattr(model, 'encoder', model).config
+    return tuple(config.img_size)
+
+
+def _size(text: str) -> tuple[int, int]:
+    from crossview_ros.errors import ConfigError
+    rows, separator, cols = text.partition('x')
+    if not (separator and rows.isdigit() and cols.isdigit()):
+        raise ConfigError(f"--size expects HxW, e.g. 240x320; got '{text}'")
+    return int(rows), int(cols)
 
 
 def _legs(run: Path) -> list[dict]:

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Say what a bag holds (topics, stereo pairs, calibration), or what a model folder is."""
+"""Say what a bag holds (topics, stereo pairs, calibration), or a model folder or checkpoint."""
 import argparse
 import json
 from pathlib import Path
 import sys
 from typing import Any
 
-HELP = 'say what a bag or a model folder holds'
+HELP = 'say what a bag, a model folder or a checkpoint holds'
+CHECKPOINT_SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.bin', '.tar')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument('path', metavar='PATH',
-                        help='bag folder, .mcap file, model folder, or name of a model')
+                        help='bag folder, .mcap file, model folder, name of a model, '
+                             '.safetensors file, or official checkpoint (.pth)')
     parser.add_argument('--extrinsics', type=Path, metavar='YAML',
                         help='write where camera and LiDAR sit, by the /tf_static of a bag, as a '
                              'ROS parameter file')
@@ -23,13 +25,12 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts as tables, or as JSON; write the extrinsics where asked to."""
     if args.extrinsics is not None:
         written = write_extrinsics(Path(args.path), args.extrinsics)
-    facts = model_info(args.path) if _is_model(args.path) else bag_info(Path(args.path))
+    facts = _info(args.path)
     if args.json:
         print(json.dumps(facts))
-    elif facts['kind'] == 'bag':
-        _print_bag(facts)
     else:
-        _print_model(facts)
+        {'bag': _print_bag, 'model': _print_model,
+         'checkpoint': print_checkpoint}[facts['kind']](facts)
     if args.extrinsics is not None:
         print(f'{args.extrinsics}: {", ".join(written)}', file=sys.stderr)
     return 0
@@ -88,6 +89,72 @@ def model_info(name_or_path: str) -> dict[str, Any]:
     return {'kind': 'model', 'path': str(folder), 'manifest': load_yaml(folder / 'manifest.yaml'),
             'size_bytes': sum(file.stat().st_size for file in folder.iterdir()
                               if file.is_file())}
+
+
+def checkpoint_info(path: str | Path) -> dict[str, Any]:
+    """
+    Return what a weight file, ours or an official one, holds, as plain values.
+
+    :param path: File, or model folder without manifest (pre-training).
+    :raises CheckpointError: If it cannot be read, or its weights do not fit.
+    """
+    from crossview_ros.config import to_dict
+    from crossview_ros.networks.checkpoint import (
+        check_fits, FORMAT, kind_of, read_weights, SUFFIX, weight_file)
+    from crossview_ros.networks.official_file import LICENCE, read_official
+    from crossview_ros.networks.presets import preset_name
+    file = weight_file(path)
+    if file.suffix == SUFFIX:
+        config, weights, header = read_weights(file)
+        found = {'format': FORMAT, **{key: header[key] for key in ('licence', 'source')
+                                      if key in header}}
+    else:
+        official = read_official(file)
+        config, weights, settings = official.config, official.weights, official.settings
+        found = {'format': 'official', 'entries': official.contents, 'licence': LICENCE,
+                 **{key: str(settings[key]) for key in ('criterion', 'tile_conf_mode', 'dataset')
+                    if key in settings}}
+    check_fits(file, config, weights, file.suffix != SUFFIX)
+    return {'kind': 'checkpoint', 'path': str(file), 'size_bytes': file.stat().st_size,
+            'network': kind_of(config), 'tasks': list(getattr(config, 'heads', {})),
+            'preset': preset_name(config),
+            # position tables are computed, not learned
+            'parameters': sum(tensor.numel() for name, tensor in weights.items()
+                              if not name.endswith('.pos_embed')),
+            **found, 'architecture': to_dict(config)}
+
+
+def print_checkpoint(facts: dict[str, Any]) -> None:
+    """Print what `checkpoint_info` returns; the whole architecture is left to JSON."""
+    networks = {'multi': 'two views', 'completion': 'pre-training', 'one_view': 'one view'}
+    backbone = facts['architecture'].get('backbone', facts['architecture'])
+    stacks = {name: f'{backbone[f"{key}_num_layers"]} blocks of width '
+                    f'{backbone[f"{key}_embed_dim"]}, {backbone[f"{key}_num_heads"]} heads'
+              for name, key in (('encoder', 'enc'), ('decoder', 'dec'))}
+    if facts['network'] == 'one_view':
+        del stacks['decoder']
+    rope = f'RoPE, base {backbone["rope_base"]:g}; images of any size'
+    sides = ' x '.join(map(str, backbone['img_size']))
+    rows = {'checkpoint': facts['path'], 'size': f'{facts["size_bytes"] / 1e6:.1f} MB',
+            'network': ', '.join([networks[facts['network']], *facts['tasks']]),
+            'preset': facts['preset'] or 'none of the known ones', **stacks,
+            'patches': f'{backbone["patch_size"]} px',
+            'positions': rope if backbone['position'] == 'rope' else 'cosine; images of one size',
+            'image size': f'{sides} px (h x w)', 'parameters': f'{facts["parameters"]:,}',
+            'format': facts['format'], 'entries': ', '.join(facts.get('entries', ())),
+            'loss': facts.get('criterion'), 'tiles': facts.get('tile_conf_mode'),
+            'licence': facts.get('licence'), 'source': facts.get('source')}
+    for name, value in rows.items():
+        if value:
+            print(f'{name:<14}{value}')
+
+
+def _info(text: str) -> dict[str, Any]:
+    path = Path(text)
+    if path.is_file() and path.suffix in CHECKPOINT_SUFFIXES \
+            or (path / 'weights.safetensors').is_file() and not _is_model(text):
+        return checkpoint_info(path)
+    return model_info(text) if _is_model(text) else bag_info(path)
 
 
 def _is_model(text: str) -> bool:

@@ -5,7 +5,11 @@ import math
 from typing import Literal, NamedTuple
 
 from crossview_ros.networks.layers import (
-    ConvStem, DecoderBlock, EncoderBlock, EPS, initialise, PatchEmbed)
+    ConvStem, DecoderBlock, draw_normal, EncoderBlock, EPS, initialise, PatchEmbed)
+from crossview_ros.networks.linear import Linear
+from crossview_ros.networks.normalisation import Normalisation
+from crossview_ros.networks.patches import (
+    blank, count_visible, random_mask, visible_index)
 from crossview_ros.networks.position import cosine_table, RoPE2D
 import torch
 from torch import nn, Tensor
@@ -38,6 +42,12 @@ class CroCoConfig:
     residual_init: Literal['xavier', 'zero'] = 'xavier'
 
     def __post_init__(self):
+        sizes = {'img_size': min(self.img_size), **{name: getattr(self, name) for name in (
+            'patch_size', 'mlp_ratio', 'enc_embed_dim', 'enc_num_layers', 'enc_num_heads',
+            'dec_embed_dim', 'dec_num_layers', 'dec_num_heads')}}
+        for name, size in sizes.items():
+            if size <= 0:
+                raise ValueError(f'{name} must be greater than 0, got {getattr(self, name)}')
         for width, heads in ((self.enc_embed_dim, self.enc_num_heads),
                              (self.dec_embed_dim, self.dec_num_heads)):
             if width % heads:
@@ -47,9 +57,6 @@ class CroCoConfig:
                                  f'{width} / {heads} heads')
         if not 0 < self.mask_ratio < 1:
             raise ValueError(f'mask_ratio must lie in (0, 1), got {self.mask_ratio}')
-        if min(self.enc_num_layers, self.dec_num_layers) < 1:
-            raise ValueError('enc_num_layers and dec_num_layers must be at least 1, got '
-                             f'{self.enc_num_layers} and {self.dec_num_layers}')
         if self.stem == 'conv' and self.patch_size not in (8, 16):
             raise ValueError(f"stem 'conv' needs patch_size 8 or 16, got {self.patch_size}")
         if not (math.isfinite(self.rope_base) and self.rope_base > 0):
@@ -76,6 +83,15 @@ class CompletionOutput(NamedTuple):
     mask: Tensor                  # (B, N) bool, True = hidden
 
 
+class _Embedded(NamedTuple):
+    """An image ahead of the first block."""
+
+    tokens: Tensor                        # (B, V, E) of the visible patches
+    table: tuple[Tensor, Tensor] | None   # rotary, (N, d) or (B, 1, V, d)
+    stem: list[Tensor]
+    grid_hw: tuple[int, int]
+
+
 class CroCoEncoder(nn.Module):
     """ViT encoder, the same for both views (croco.md 1.2 and 1.6)."""
 
@@ -93,34 +109,58 @@ class CroCoEncoder(nn.Module):
             self.register_buffer('pos_embed', cosine_table(dim, config.grid_hw))
         _initialise(self, config)
 
-    def forward(self, image: Tensor, mask: Tensor | None = None) -> EncoderFeatures:
+    def forward(self, image: Tensor, mask: Tensor | None = None,
+                num_visible: int | None = None) -> EncoderFeatures:
         """
         Encode images.
 
         :param image: (B, 3, H, W) float, normalised; sides are multiples of the patch size.
         :param mask: (B, N) bool, True = hidden, the same count in each row. Hidden patches are
             dropped before the first block; a conv stem sees them as zeros.
+        :param num_visible: Patches that each row of the mask shows, where the caller knows it;
+            None counts them, for which the host waits for the device.
         :raises ValueError: If the size or the mask does not fit.
         """
-        grid_hw = self._grid(image)
-        if mask is not None:
-            _check_mask(mask, len(image), grid_hw)
-            image = _blank(image, mask, grid_hw) if self.config.stem == 'conv' else image
-        x, stem = self.patch_embed(image)
-        x = x.flatten(2).transpose(1, 2)                        # (B, N, E)
-        if self.rope is None:
-            x = x + self.pos_embed
-        table = None if self.rope is None else self.rope(grid_hw, x.device)
-        if mask is not None:
-            x = _visible(x, mask)
-            table = None if table is None else tuple(
-                _visible(t.expand(len(mask), -1, -1), mask)[:, None] for t in table)
+        x, table, stem, grid_hw = self._embed(image, mask, num_visible)
         tokens = []
         for block in self.blocks:
-            x = block(x, table)
+            x = block(x, [table], [int(x.shape[1])])
             tokens.append(x)
         tokens[-1] = self.norm(x)
         return EncoderFeatures(tokens, stem, grid_hw)
+
+    def encode_pair(self, target: Tensor, reference: Tensor, mask: Tensor,
+                    num_visible: int | None = None) -> tuple[Tensor, Tensor]:
+        """
+        Return the last tokens of a masked view and of a whole one, as `forward` would.
+
+        Both go through the layers together: the few visible tokens alone would take the time in
+        which the weights come from memory.
+        """
+        views = [self._embed(target, mask, num_visible), self._embed(reference)]
+        lengths = [int(view.tokens.shape[1]) for view in views]
+        x = torch.cat([view.tokens for view in views], 1)
+        for block in self.blocks:
+            x = block(x, [view.table for view in views], lengths)
+        return self.norm(x).split(lengths, 1)
+
+    def _embed(self, image: Tensor, mask: Tensor | None = None,
+               num_visible: int | None = None) -> '_Embedded':
+        grid_hw = self._grid(image)
+        index = None
+        if mask is not None:
+            index = visible_index(mask, num_visible or count_visible(mask, image, grid_hw))
+            image = blank(image, mask, grid_hw) if self.config.stem == 'conv' else image
+        x, stem = self.patch_embed(image)
+        # (B, N, E); contiguous, since every later sum inherits the layout of its first term
+        x = x.flatten(2).transpose(1, 2).contiguous()
+        if self.rope is None:
+            x = x + self.pos_embed
+        table = None if self.rope is None else self.rope(grid_hw, x.device)
+        if index is not None:
+            x = x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+            table = None if table is None else tuple(t[index][:, None] for t in table)
+        return _Embedded(x, table, stem, grid_hw)
 
     def _grid(self, image: Tensor) -> tuple[int, int]:
         rows, cols = (int(side) for side in image.shape[-2:])   # tracing makes them tensors
@@ -144,7 +184,7 @@ class CroCoDecoder(nn.Module):
         """
         super().__init__()
         dim = config.dec_embed_dim
-        self.embed = nn.Linear(config.enc_embed_dim, dim)
+        self.embed = Linear(config.enc_embed_dim, dim)
         self.rope = _rope(config, dim // config.dec_num_heads)
         self.blocks = nn.ModuleList(
             DecoderBlock(dim, config.dec_num_heads, config.mlp_ratio, config.norm_memory)
@@ -155,7 +195,7 @@ class CroCoDecoder(nn.Module):
         _initialise(self, config)
         if completes:
             self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
-            nn.init.normal_(self.mask_token, std=0.02)
+            draw_normal(self.mask_token, 0.02)
 
     def forward(self, target: Tensor, reference: Tensor, grid_hw: tuple[int, int],
                 mask: Tensor | None = None) -> list[Tensor]:
@@ -181,9 +221,9 @@ class CroCoDecoder(nn.Module):
         return outputs
 
     def _fill(self, visible: Tensor, mask: Tensor) -> Tensor:
-        full = self.mask_token.to(visible.dtype).repeat(*mask.shape, 1)
-        index = _visible_index(mask)[..., None].expand_as(visible)
-        return full.scatter(1, index, visible)
+        full = self.mask_token.to(visible.dtype).expand(*mask.shape, -1)
+        index = visible_index(mask, visible.shape[1])[..., None]
+        return full.scatter(1, index.expand(-1, -1, visible.shape[-1]), visible)
 
 
 class CroCo(nn.Module):
@@ -192,9 +232,10 @@ class CroCo(nn.Module):
     def __init__(self, config: CroCoConfig):
         super().__init__()
         self.config = config
+        self.normalisation = Normalisation()
         self.encoder = CroCoEncoder(config)
         self.decoder = CroCoDecoder(config, completes=True)
-        self.head = nn.Linear(config.dec_embed_dim, 3 * config.patch_size ** 2)
+        self.head = Linear(config.dec_embed_dim, 3 * config.patch_size ** 2)
         initialise(self.head)
 
     def forward(self, target: Tensor, reference: Tensor,
@@ -205,38 +246,22 @@ class CroCo(nn.Module):
         :param target: (B, 3, H, W) float, normalised; ``reference`` alike.
         :param mask: (B, N) bool, True = hidden; None draws one.
         """
+        num_visible = None
         if mask is None:
             num_patches = target.shape[-2] * target.shape[-1] // self.config.patch_size ** 2
+            num_visible = num_patches - int(self.config.mask_ratio * num_patches)
             mask = random_mask(target.shape[0], num_patches, self.config.mask_ratio,
                                target.device)
-        encoded = self.encoder(target, mask)
-        memory = self.encoder(reference).tokens[-1]
-        decoded = self.decoder(encoded.tokens[-1], memory, encoded.grid_hw, mask)
+        return self.complete(target, reference, mask, num_visible)
+
+    def complete(self, target: Tensor, reference: Tensor, mask: Tensor,
+                 num_visible: int | None = None) -> CompletionOutput:
+        """Rebuild behind a mask; ``num_visible`` as in `CroCoEncoder.forward`."""
+        visible, memory = self.encoder.encode_pair(target, reference, mask, num_visible)
+        patch = self.config.patch_size
+        grid_hw = int(target.shape[-2]) // patch, int(target.shape[-1]) // patch
+        decoded = self.decoder(visible, memory, grid_hw, mask)
         return CompletionOutput(self.head(decoded[-1]), mask)
-
-
-def random_mask(batch: int, num_patches: int, ratio: float, device: torch.device | None = None,
-                generator: torch.Generator | None = None) -> Tensor:
-    """
-    Draw which patches are hidden: (batch, num_patches) bool with int(ratio * N) True each.
-
-    One argsort of uniform numbers gives a permutation; its entries below the count are hidden
-    (croco.md 1.5).
-    """
-    noise = torch.rand((batch, num_patches), generator=generator, device=device)
-    return noise.argsort(1) < int(ratio * num_patches)
-
-
-def patchify(image: Tensor, patch_size: int) -> Tensor:
-    """Cut (B, 3, H, W) into (B, N, 3 p p), ordered row, column, channel within a patch."""
-    x = image.unfold(2, patch_size, patch_size).unfold(3, patch_size, patch_size)
-    return x.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
-
-
-def unpatchify(patches: Tensor, patch_size: int, grid_hw: tuple[int, int]) -> Tensor:
-    """Undo `patchify`: (B, N, 3 p p) to (B, 3, H, W)."""
-    x = patches.unflatten(2, (patch_size, patch_size, 3)).unflatten(1, grid_hw)
-    return x.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
 
 def _rope(config: CroCoConfig, head_dim: int) -> RoPE2D | None:
@@ -249,30 +274,3 @@ def _initialise(module: nn.Module, config: CroCoConfig) -> None:
         for block in module.blocks:
             for layer in block.branches():
                 nn.init.zeros_(layer.weight)
-
-
-def _check_mask(mask: Tensor, batch: int, grid_hw: tuple[int, int]) -> None:
-    expected = (batch, grid_hw[0] * grid_hw[1])
-    if tuple(mask.shape) != expected or mask.dtype != torch.bool:
-        raise ValueError(f'a mask must be bool of shape {expected}, got {mask.dtype} of '
-                         f'{tuple(mask.shape)}')
-    counts = mask.sum(1)
-    if (counts != counts[0]).any():   # a ragged mask would let hidden patches through
-        raise ValueError(f'a mask must hide equally many patches in each row, got '
-                         f'{counts.tolist()}')
-
-
-def _visible_index(mask: Tensor) -> Tensor:
-    """Return the indices (B, V) of the visible patches, in row-major order."""
-    num_visible = int((~mask[0]).sum())
-    return mask.to(torch.uint8).argsort(dim=1, stable=True)[:, :num_visible]
-
-
-def _visible(tokens: Tensor, mask: Tensor) -> Tensor:
-    index = _visible_index(mask)[..., None].expand(-1, -1, tokens.shape[-1])
-    return tokens.gather(1, index)
-
-
-def _blank(image: Tensor, mask: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-    keep = (~mask).view(-1, 1, *grid_hw).to(image.dtype)
-    return image * nn.functional.interpolate(keep, image.shape[-2:], mode='nearest')

@@ -4,20 +4,12 @@ from dataclasses import dataclass, field
 
 from crossview_ros.errors import CheckpointError
 from crossview_ros.networks.croco import CroCoConfig, CroCoDecoder, CroCoEncoder, EncoderFeatures
-from crossview_ros.networks.heads import build_head, DptHead, HeadConfig, Prediction
+from crossview_ros.networks.heads import build_head, DptHead, DptHeadConfig, HeadConfig, Prediction
+from crossview_ros.networks.normalisation import Normalisation
 import torch
 from torch import nn, Tensor
 
 TASK_UNITS = {'stereo': 'px', 'flow': 'px'}
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What a network's input looks like: RGB in [0, 1], minus mean, over std, per channel."""
-
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    channels: str = 'rgb'
 
 
 @dataclass(frozen=True)
@@ -33,6 +25,15 @@ class ModelConfig:
         if unknown or not self.heads:
             raise ValueError(f'heads must name tasks among {sorted(TASK_UNITS)}, '
                              f'got {sorted(self.heads)}')
+
+
+@dataclass(frozen=True)
+class OneViewConfig:
+    """Architecture of an `OneViewModel`; of the backbone only the encoder exists."""
+
+    backbone: CroCoConfig
+    head: DptHeadConfig
+    normalisation: Normalisation = field(default_factory=Normalisation)
 
 
 class TwoViewModel(nn.Module):
@@ -134,6 +135,17 @@ class MultiTaskModel(nn.Module):
                 features2: EncoderFeatures) -> Prediction:
         """Run one task on encoded views; as `TwoViewModel.predict`."""
         return self.task(task).predict(features1, features2)
+
+
+def one_view_model(config: OneViewConfig) -> OneViewModel:
+    """
+    Build the network of one view.
+
+    :raises ValueError: If the head does not fit the backbone.
+    """
+    return OneViewModel(CroCoEncoder(config.backbone),
+                        DptHead(config.head, config.backbone, decoder=False),
+                        config.normalisation)
 
 
 def encode_views(encoder: CroCoEncoder, images: list[Tensor]) -> list[EncoderFeatures]:

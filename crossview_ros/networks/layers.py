@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transformer blocks of CroCo and the patch and convolutional stems."""
+import math
+
+from crossview_ros.networks.linear import Linear
 from crossview_ros.networks.position import rotate
 import torch
 from torch import nn, Tensor
@@ -15,13 +18,21 @@ class Attention(nn.Module):
     def __init__(self, dim: int, num_heads: int):
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
 
-    def forward(self, x: Tensor, table: Table) -> Tensor:
-        """Attend within (B, N, dim)."""
-        q, k, v = (_split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))
-        return self.proj(_attend(q, k, v, table, table))
+    def forward(self, x: Tensor, tables: list[Table], lengths: list[int]) -> Tensor:
+        """
+        Attend within each of the images whose tokens lie one behind the other.
+
+        :param x: (B, N, dim).
+        :param tables: Of each image.
+        :param lengths: Tokens of each image; their sum is N.
+        """
+        q, k, v = (_split_heads(t, self.num_heads).split(lengths, 2)
+                   for t in self.qkv(x).chunk(3, -1))
+        return self.proj(torch.cat([_attend(*part, table, table)
+                                    for *part, table in zip(q, k, v, tables)], 1))
 
 
 class CrossAttention(nn.Module):
@@ -30,10 +41,10 @@ class CrossAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int):
         super().__init__()
         self.num_heads = num_heads
-        self.projq = nn.Linear(dim, dim)
-        self.projk = nn.Linear(dim, dim)
-        self.projv = nn.Linear(dim, dim)
-        self.proj = nn.Linear(dim, dim)
+        self.projq = Linear(dim, dim)
+        self.projk = Linear(dim, dim)
+        self.projv = Linear(dim, dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor, memory: Tensor, table: Table, memory_table: Table) -> Tensor:
         """Attend from x (B, N, dim) to memory (B, M, dim)."""
@@ -47,8 +58,8 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, ratio: float):
         super().__init__()
-        self.fc1 = nn.Linear(dim, int(dim * ratio))
-        self.fc2 = nn.Linear(int(dim * ratio), dim)
+        self.fc1 = Linear(dim, int(dim * ratio))
+        self.fc2 = Linear(int(dim * ratio), dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., dim) to (..., dim)."""
@@ -65,9 +76,9 @@ class EncoderBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim, EPS)
         self.mlp = Mlp(dim, mlp_ratio)
 
-    def forward(self, x: Tensor, table: Table) -> Tensor:
-        """Map (B, N, dim) to (B, N, dim)."""
-        x = x + self.attn(self.norm1(x), table)
+    def forward(self, x: Tensor, tables: list[Table], lengths: list[int]) -> Tensor:
+        """Map (B, N, dim) to (B, N, dim); the tokens as in `Attention.forward`."""
+        x = x + self.attn(self.norm1(x), tables, lengths)
         return x + self.mlp(self.norm2(x))
 
     def branches(self) -> list[nn.Linear]:
@@ -90,7 +101,7 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor, table: Table, memory_table: Table) -> Tensor:
         """Update x (B, N, dim); memory (B, M, dim) stays as it is."""
-        x = x + self.attn(self.norm1(x), table)
+        x = x + self.attn(self.norm1(x), [table], [int(x.shape[1])])
         x = x + self.cross_attn(self.norm2(x), self.norm_y(memory), table, memory_table)
         return x + self.mlp(self.norm3(x))
 
@@ -108,7 +119,11 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Map (B, 3, H, W) to (B, dim, Nh, Nw), and no maps of finer resolution."""
-        return self.proj(image), []
+        patch = self.proj.kernel_size[0]
+        # a product in place of the convolution: (B, Nh, Nw, 3 p p)
+        x = image.unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).permute(0, 2, 4, 1, 3, 5)
+        x = F.linear(x.flatten(3), self.proj.weight.flatten(1), self.proj.bias)
+        return x.permute(0, 3, 1, 2), []
 
 
 class ConvStem(nn.Module):
@@ -181,5 +196,17 @@ def initialise(module: nn.Module) -> None:
     elif isinstance(module, ConvStem):
         for layer in module.modules():
             if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
+                draw_normal(layer.weight)
                 nn.init.zeros_(layer.bias)
+
+
+def draw_normal(weight: Tensor, std: float | None = None) -> None:
+    """
+    Fill a weight with normal numbers of zero mean.
+
+    :param std: Their deviation; None takes sqrt(2 / inputs), for layers before a ReLU or GELU
+        (He et al. 2015).
+    """
+    if weight.is_meta:   # nothing to draw; PyTorch would load its compiler for it, 70 MB
+        return
+    nn.init.normal_(weight, std=math.sqrt(2 / weight[0].numel()) if std is None else std)

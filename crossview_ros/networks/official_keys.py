@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of official CroCo checkpoints and what they are called here (croco.md 1.1 and 5.2)."""
-from crossview_ros.errors import CheckpointError
+from crossview_ros.config import from_dict
+from crossview_ros.errors import CheckpointError, ConfigError
 from crossview_ros.networks.croco import CroCoConfig
 
 _DPT_PREFIXES = tuple(pair for i in range(4) for pair in (
@@ -29,7 +30,7 @@ ARGUMENTS = {
 
 def from_official_key(key: str) -> str:
     """
-    Rename one state-dict key.
+    Rename one state-dict key; a key that official files do not have is returned as it is.
 
     Official files hold some tensors of the DPT head twice; both names become the same one.
     """
@@ -37,6 +38,22 @@ def from_official_key(key: str) -> str:
         if key.startswith(official):
             return ours + key[len(official):]
     return key
+
+
+def to_official_keys(key: str) -> list[str]:
+    """
+    Return the official names of a key, the alias behind the main one.
+
+    :param key: Of a network with one head, ``head.`` or ``heads.<task>.``.
+    :raises CheckpointError: If official networks have no such part.
+    """
+    if key.startswith('heads.'):
+        key = f'head.{key.split(".", 2)[2]}'
+    fitting = [(official, ours) for official, ours in PREFIXES if key.startswith(ours)]
+    if not fitting:
+        raise CheckpointError(f"official networks have nothing like '{key}'")
+    longest = max(len(ours) for _, ours in fitting)   # 'head.' is the start of many others
+    return [official + key[longest:] for official, ours in fitting if len(ours) == longest]
 
 
 def config_from_official(arguments: dict) -> CroCoConfig:
@@ -56,11 +73,29 @@ def config_from_official(arguments: dict) -> CroCoConfig:
             raise CheckpointError(f"unknown CroCo argument '{name}' = {value!r}; known: "
                                   f'{", ".join(ARGUMENTS)}, pos_embed')
     size = values.get('img_size', (224, 224))
-    values['img_size'] = (size, size) if isinstance(size, int) else tuple(size)
+    values['img_size'] = (size, size) if isinstance(size, int) else size
     try:
-        return CroCoConfig(**values)
-    except ValueError as error:
+        return from_dict(CroCoConfig, values, 'CroCo arguments')
+    except ConfigError as error:
         raise CheckpointError(f'CroCo arguments do not fit together: {error}') from error
+
+
+def config_to_official(config: CroCoConfig) -> dict:
+    """
+    Undo `config_from_official`: every official constructor argument but ``norm_layer``.
+
+    :raises CheckpointError: If official networks have no such stem.
+    """
+    if config.stem != 'patch':
+        raise CheckpointError("official networks have a stem of one linear map per patch ('patch')"
+                              f", this one has '{config.stem}'")
+    values = {official: getattr(config, ours) for official, ours in ARGUMENTS.items()}
+    rows, cols = config.img_size
+    values['img_size'] = rows if rows == cols else (rows, cols)
+    # 100.0 -> '100', 7.5 -> '7.5'
+    values['pos_embed'] = 'cosine' if config.position == 'cosine' else \
+        f'RoPE{repr(config.rope_base).removesuffix(".0")}'
+    return values
 
 
 def _position(value: str) -> dict:

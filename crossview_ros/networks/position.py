@@ -52,13 +52,14 @@ class RoPE2D(nn.Module):
 
     def forward(self, grid_hw: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
         """Return cos and sin, (N, head_dim) float32 each; the sign of rotation is in sin."""
-        if torch.jit.is_tracing():   # what a trace makes belongs to its graph: keep nothing
-            return self._make(grid_hw, device)
         key = (tuple(grid_hw), str(device))
-        if key not in self._tables:
-            with torch.inference_mode(False):   # the table also serves later training
-                self._tables[key] = self._make(grid_hw, device)
-        return self._tables[key]
+        if key in self._tables:
+            return self._tables[key]
+        with torch.inference_mode(False):   # the table also serves later training
+            table = self._make(grid_hw, device)
+        if not torch.jit.is_tracing():   # what a trace makes belongs to its graph
+            self._tables[key] = table
+        return table
 
     def _make(self, grid_hw: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
         quarter = self.head_dim // 4
@@ -80,4 +81,4 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """
     cos, sin = (t.to(x.dtype) for t in table)
     a, b, c, d = x.chunk(4, -1)
-    return x * cos + torch.cat((b, a, d, c), -1) * sin
+    return torch.addcmul(x * cos, torch.cat((b, a, d, c), -1), sin)

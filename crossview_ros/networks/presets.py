@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Named architectures: functions that return configs."""
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
 from crossview_ros.networks.croco import CroCoConfig
 from crossview_ros.networks.downstream import ModelConfig
-from crossview_ros.networks.heads import MatchingHeadConfig
+from crossview_ros.networks.heads import DptHeadConfig, MatchingHeadConfig
 
 
 def crossview_tiny() -> ModelConfig:
@@ -16,4 +20,70 @@ def crossview_tiny() -> ModelConfig:
         'flow': MatchingHeadConfig('plane', fine_radius=2, fine_iterations=2)})
 
 
+def crossview_tiny_croco() -> CroCoConfig:
+    """Pre-training model whose encoder and decoder are those of `crossview_tiny`."""
+    return crossview_tiny().backbone
+
+
+def croco_v1() -> CroCoConfig:
+    """Released pre-training model of CroCo, NeurIPS 2022 (croco.md 2)."""
+    return CroCoConfig()
+
+
+def croco_v2_vitb_small() -> CroCoConfig:
+    """Released model of CroCo v2, ICCV 2023: ViT-Base encoder, decoder of 8 blocks."""
+    return CroCoConfig(position='rope')
+
+
+def croco_v2_vitb_base() -> CroCoConfig:
+    """Released model of CroCo v2: ViT-Base encoder, decoder of 12 blocks."""
+    return CroCoConfig(position='rope', dec_embed_dim=768, dec_num_layers=12, dec_num_heads=12)
+
+
+def croco_v2_vitl_base() -> CroCoConfig:
+    """Released model of CroCo v2: ViT-Large encoder, decoder of 12 blocks."""
+    return replace(croco_v2_vitb_base(), enc_embed_dim=1024, enc_num_layers=24, enc_num_heads=16)
+
+
+def croco_stereo(backbone: Callable[[], CroCoConfig] = croco_v2_vitl_base,
+                 crop_hw: tuple[int, int] = (352, 704),
+                 scale: str = 'symmetric') -> ModelConfig:
+    """CroCo-Stereo (croco.md 8): ``crop_hw`` [px] and ``scale`` differ by release."""
+    return ModelConfig(replace(backbone(), img_size=crop_hw),
+                       {'stereo': DptHeadConfig(1, scale)})
+
+
+def croco_flow(backbone: Callable[[], CroCoConfig] = croco_v2_vitl_base,
+               crop_hw: tuple[int, int] = (320, 384)) -> ModelConfig:
+    """CroCo-Flow (croco.md 8): ``crop_hw`` [px] differs by release."""
+    return ModelConfig(replace(backbone(), img_size=crop_hw),
+                       {'flow': DptHeadConfig(2, 'bounded')})
+
+
 MODEL_PRESETS = {'crossview_tiny': crossview_tiny}
+COMPLETION_PRESETS = {
+    'crossview_tiny_croco': crossview_tiny_croco,
+    'croco_v1': croco_v1,
+    'croco_v2_vitb_small': croco_v2_vitb_small,
+    'croco_v2_vitb_base': croco_v2_vitb_base,
+    'croco_v2_vitl_base': croco_v2_vitl_base}
+# released stereo and flow files, without .pth (croco.md 8.3) -> their architecture
+RELEASED_PRESETS = {
+    'crocostereo': croco_stereo,
+    'crocostereo_subtrain': croco_stereo,
+    'crocostereo_eth3d': partial(croco_stereo, scale='exp'),
+    'crocostereo_finetune_kitti': partial(croco_stereo, crop_hw=(352, 1216)),
+    'crocostereo_finetune_spring': croco_stereo,
+    'crocostereo_subtrain_vitb_smalldecoder': partial(croco_stereo, croco_v2_vitb_small),
+    'crocostereo_subtrain_vitb_basedecoder': partial(croco_stereo, croco_v2_vitb_base),
+    'crocoflow': croco_flow,
+    'crocoflow_finetune_kitti': partial(croco_flow, crop_hw=(352, 1216)),
+    'crocoflow_finetune_spring': croco_flow,
+    'crocoflow_vitb_smalldecoder': partial(croco_flow, croco_v2_vitb_small),
+    'crocoflow_vitb_basedecoder': partial(croco_flow, croco_v2_vitb_base)}
+
+
+def preset_name(config: ModelConfig | CroCoConfig) -> str | None:
+    """Return the first preset that is this architecture, if there is one."""
+    presets = {**COMPLETION_PRESETS, **MODEL_PRESETS, **RELEASED_PRESETS}
+    return next((name for name, build in presets.items() if build() == config), None)

@@ -2,9 +2,9 @@
 """Promises of the transformer blocks and stems of CroCo."""
 import math
 
-from crossview_ros.networks.croco import patchify
 from crossview_ros.networks.layers import (
     Attention, ConvStem, CrossAttention, DecoderBlock, EncoderBlock, initialise, Mlp, PatchEmbed)
+from crossview_ros.networks.patches import patchify
 from crossview_ros.networks.position import RoPE2D, rotate
 import pytest
 import torch
@@ -37,7 +37,15 @@ def test_self_attention_agrees_with_the_formula(tables, rotated):
     table = tables[0] if rotated else None
     q, k, v = F.linear(x, layer.qkv.weight, layer.qkv.bias).split(24, -1)   # q | k | v
     expected = layer.proj(slow_attention(q, k, v, 3, table, table))
-    torch.testing.assert_close(layer(x, table), expected)
+    torch.testing.assert_close(layer(x, [table], [6]), expected)
+
+
+def test_images_in_one_row_of_tokens_do_not_see_each_other(tables):
+    layer = Attention(24, 3).double()
+    views = [torch.randn(2, n, 24, dtype=torch.float64) for n in (6, 4)]
+    together = layer(torch.cat(views, 1), list(tables), [6, 4])
+    alone = [layer(view, [table], [view.shape[1]]) for view, table in zip(views, tables)]
+    torch.testing.assert_close(together, torch.cat(alone, 1))
 
 
 def test_cross_attention_reads_keys_and_values_from_a_memory_of_another_size(tables):
@@ -60,9 +68,9 @@ def test_mlp_uses_the_exact_gelu():
 def test_encoder_block_adds_attention_then_mlp():
     block = EncoderBlock(16, 2, 4)
     x = torch.randn(1, 6, 16)
-    middle = x + block.attn(F.layer_norm(x, (16,), eps=1e-6), None)
+    middle = x + block.attn(F.layer_norm(x, (16,), eps=1e-6), [None], [6])
     expected = middle + block.mlp(F.layer_norm(middle, (16,), eps=1e-6))
-    torch.testing.assert_close(block(x, None), expected)
+    torch.testing.assert_close(block(x, [None], [6]), expected)
 
 
 @pytest.mark.parametrize('norm_memory, tensors', [(True, 24), (False, 22)])
@@ -70,7 +78,7 @@ def test_decoder_block_attends_itself_then_the_memory(norm_memory, tensors):
     block = DecoderBlock(16, 2, 4, norm_memory)
     x, memory = torch.randn(1, 6, 16), torch.randn(1, 4, 16) * 3
     y = F.layer_norm(memory, (16,), eps=1e-6) if norm_memory else memory
-    expected = x + block.attn(F.layer_norm(x, (16,), eps=1e-6), None)
+    expected = x + block.attn(F.layer_norm(x, (16,), eps=1e-6), [None], [6])
     expected = expected + block.cross_attn(
         F.layer_norm(expected, (16,), eps=1e-6), y, None, None)
     expected = expected + block.mlp(F.layer_norm(expected, (16,), eps=1e-6))

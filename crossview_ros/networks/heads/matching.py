@@ -5,6 +5,8 @@ from typing import Literal
 
 from crossview_ros.networks.croco import EncoderFeatures
 from crossview_ros.networks.heads.prediction import Prediction
+from crossview_ros.networks.layers import draw_normal
+from crossview_ros.networks.linear import Linear
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
@@ -59,7 +61,7 @@ class MatchingHead(nn.Module):
         self.patch_ratio = patch_size // COARSE_STRIDE
         dim, hidden, fine = config.feature_dim, config.hidden_dim, config.fine_dim
         fine_inputs = self._window(config.fine_radius) + fine + self.channels + hidden
-        self.token_proj = nn.Linear(token_dim, dim * self.patch_ratio ** 2)
+        self.token_proj = Linear(token_dim, dim * self.patch_ratio ** 2)
         self.stem_proj = nn.Conv2d(stem_dims[-1], dim, 1)
         self.fine_proj = nn.Conv2d(stem_dims[-2], fine, 1)
         self.log_temperature = nn.Parameter(torch.tensor(2.5))
@@ -117,7 +119,7 @@ class MatchingHead(nn.Module):
     @torch.autocast('cuda', enabled=False)
     def _match(self, map1: Tensor, map2: Tensor) -> tuple[Tensor, Tensor]:
         """Return the offset (B, C, h, w) [1/8 px] and the peak probability (B, 1, h, w)."""
-        rows, cols = map1.shape[-2:]
+        rows, cols = _size(map1)
         scale = self.log_temperature.clamp(max=4.6).exp()
         map1 = F.normalize(map1.float(), dim=1) * scale
         map2 = F.normalize(map2.float(), dim=1)
@@ -139,7 +141,7 @@ class MatchingHead(nn.Module):
     def _local_correlation(self, map1: Tensor, map2: Tensor, offset: Tensor,
                            radius: int) -> Tensor:
         """Correlate with view 2, moved by the estimate, in a window: (B, window, h, w)."""
-        rows, cols = map1.shape[-2:]
+        rows, cols = _size(map1)
         pad_rows = 0 if self.config.search == 'row' else radius
         moved = F.pad(warp(map2.float(), self._flow(offset.detach())),
                       (radius, radius, pad_rows, pad_rows))
@@ -165,9 +167,9 @@ class _Refiner(nn.Module):
         self.leave = nn.Conv2d(hidden_dim, out_dim, 3, padding=1)
         self.mask = nn.Conv2d(hidden_dim, 9 * factor ** 2, 1)
         for layer in (self.enter, *self.body):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
+            draw_normal(layer.weight)
             nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.leave.weight, std=1e-3)   # start from the estimate as it is
+        draw_normal(self.leave.weight, 1e-3)   # start from the estimate as it is
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,8 +189,8 @@ def convex_upsample(field: Tensor, mask: Tensor, factor: int) -> Tensor:
 
     Source: RAFT, Teed and Deng, ECCV 2020, section 3.3.
     """
-    batch, channels, rows, cols = field.shape
-    weights = mask.float().view(batch, 1, 9, factor ** 2, rows, cols).softmax(2)
+    rows, cols = _size(field)
+    weights = mask.float().unflatten(1, (1, 9, factor ** 2)).softmax(2)
     padded = F.pad(field, (1, 1, 1, 1), mode='replicate')
     neighbours = torch.stack([padded[:, :, i:i + rows, j:j + cols]
                               for i in range(3) for j in range(3)], 2)     # (B, C, 9, h, w)
@@ -203,12 +205,16 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     :param image: (B, C, H, W) float32 of view 2.
     :param flow: (B, 2, H, W) float32 [px], view 1 -> view 2.
     """
-    rows, cols = image.shape[-2:]
+    rows, cols = _size(image)
     x = torch.arange(cols, device=image.device, dtype=flow.dtype)
     y = torch.arange(rows, device=image.device, dtype=flow.dtype)[:, None]
     grid = torch.stack((2 * (x + flow[:, 0]) / (cols - 1) - 1,
                         2 * (y + flow[:, 1]) / (rows - 1) - 1), -1)
     return F.grid_sample(image, grid, align_corners=True)
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    return int(x.shape[-2]), int(x.shape[-1])   # tracing makes them tensors
 
 
 def _resize(field: Tensor, factor: int) -> Tensor:
