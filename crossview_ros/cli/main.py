@@ -18,12 +18,22 @@ COMMANDS = {
     'replay': ('crossview_ros.cli.replay',
                'run a bag in process, every frame once, and report'),
     'play': ('crossview_ros.cli.play', 'publish a bag over ROS 2'),
-    'info': ('crossview_ros.cli.info', 'say what a bag or a model folder holds'),
+    'info': ('crossview_ros.cli.info', 'say what a bag, a model folder or a checkpoint holds'),
     'evaluate': ('crossview_ros.cli.evaluate',
-                 'score models and baselines on stereo, flow or depth samples with truth'),
+                 'score stereo, flow or depth of models and baselines, or a trajectory, against '
+                 'truth'),
+    'pretrain': ('crossview_ros.cli.pretrain',
+                 'pre-train encoder and decoder (croco) as a YAML file says'),
     'finetune': ('crossview_ros.cli.finetune', 'train a task (stereo, flow, multi) as a YAML '
                                                'file says'),
-    'export': ('crossview_ros.cli.export', 'make a model folder from a training run'),
+    'complete': ('crossview_ros.cli.complete',
+                 'show cross-view completion: a masked image, its reference, the completion, '
+                 'the truth'),
+    'convert': ('crossview_ros.cli.convert',
+                'turn official checkpoints of CroCo, CroCo-Stereo and CroCo-Flow into a model '
+                'folder'),
+    'export': ('crossview_ros.cli.export',
+               'write a model or a training run as a model folder, ONNX or official file'),
 }
 
 

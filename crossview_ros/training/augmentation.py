@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch augmentations in torch: one random crop and scale for all views, colour for each."""
+"""Batch augmentations in torch: crop and scale for all views or each view alone, colour."""
 import torch
 from torch import Tensor
 import torch.nn.functional as F
@@ -97,6 +97,66 @@ def _draw(count: int, generator: torch.Generator) -> dict[str, Tensor]:
 
     return {'gamma': normal(1), 'gain': normal(1), 'colour': normal(3), 'contrast': normal(1),
             'fade': normal(1), 'noise': normal(1)}
+
+
+def random_crops(images: Tensor, crop_hw: tuple[int, int], scale_range: tuple[float, float],
+                 generator: torch.Generator) -> Tensor:
+    """
+    Cut a window from each image at its own random place.
+
+    :param images: (B, 3, H, W).
+    :param scale_range: The batch is enlarged by one random factor before; (1, 1) leaves it.
+    """
+    scale = scale_range[0] + (scale_range[1] - scale_range[0]) * \
+        torch.rand((), generator=generator).item()
+    size = tuple(max(c, round(s * scale)) for s, c in zip(images.shape[-2:], crop_hw))
+    if size != tuple(images.shape[-2:]):
+        images = F.interpolate(images, size, mode='bilinear', antialias=scale < 1)
+    windows = []
+    for image in images:
+        top, left = (int(torch.randint(s - c + 1, (), generator=generator))
+                     for s, c in zip(size, crop_hw))
+        windows.append(image[:, top:top + crop_hw[0], left:left + crop_hw[1]])
+    return torch.stack(windows)
+
+
+def colour_jitter(images: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+    """
+    Change brightness, contrast and saturation of each image on its own, in random order.
+
+    :param images: (B, 3, H, W) in [0, 1].
+    :param spread: Factors are drawn from [1 - spread, 1 + spread] (croco.md 7: 0.4).
+    """
+    changed = []
+    for image in images:
+        factors = (1 + spread * (2 * torch.rand(3, generator=generator) - 1)).tolist()
+        for kind in torch.randperm(3, generator=generator).tolist():
+            image = COLOUR_CHANGES[kind](image, factors[kind])
+        changed.append(image)
+    return torch.stack(changed)
+
+
+def change_brightness(image: Tensor, factor: float) -> Tensor:
+    """Blend with black; a factor above 1 goes the other way."""
+    return (image * factor).clamp(0, 1)
+
+
+def change_contrast(image: Tensor, factor: float) -> Tensor:
+    """Blend with the mean grey of the whole image."""
+    return torch.lerp(_grey(image).mean(), image, factor).clamp(0, 1)
+
+
+def change_saturation(image: Tensor, factor: float) -> Tensor:
+    """Blend with the grey image."""
+    return torch.lerp(_grey(image), image, factor).clamp(0, 1)
+
+
+COLOUR_CHANGES = (change_brightness, change_contrast, change_saturation)
+
+
+def _grey(image: Tensor) -> Tensor:
+    """Return the luma (1, H, W) after ITU-R BT.601."""
+    return (image * image.new_tensor((0.299, 0.587, 0.114)).view(3, 1, 1)).sum(0, keepdim=True)
 
 
 def erase(batch: Batch, views: tuple[str, ...], probability: float,

@@ -6,12 +6,13 @@ import contextlib
 import math
 import time
 
-from crossview_ros.config import to_dict
+from crossview_ros.config import from_dict, to_dict
 from crossview_ros.errors import CheckpointError
 from crossview_ros.training.optimizer import learning_rate, make_optimizer, WeightAverage
-from crossview_ros.training.records import Batch, RecordBatches
+from crossview_ros.training.records import Batch
 from crossview_ros.training.run_config import RunConfig
 from crossview_ros.training.run_state import RunFolder
+from crossview_ros.training.tasks.step import Task
 import torch
 from torch import nn
 
@@ -26,12 +27,12 @@ class Trainer:
     newest checkpoint with the same data, since batches are a function of the step alone.
     """
 
-    def __init__(self, config: RunConfig, model: nn.Module, task, training: RecordBatches,
-                 validation: RecordBatches, folder: RunFolder, report: Report):
+    def __init__(self, config: RunConfig, model: nn.Module, task: Task, training, validation,
+                 folder: RunFolder, report: Report):
         """
         Set up the optimizer.
 
-        :param task: An entry of `TASKS`, made.
+        :param task: An entry of `TASKS`, made; ``training`` and ``validation`` are its batches.
         :param report: Called with each log record: a mapping of scalars, names end in units.
         """
         self.config, self.model, self.task, self.folder = config, model, task, folder
@@ -45,9 +46,10 @@ class Trainer:
     def resume(self) -> str:
         """Load the newest readable checkpoint of the folder and return its file name."""
         state, name = self.folder.load()
-        if state['config'] != to_dict(self.config):
-            changed = sorted(k for k in state['config']
-                             if state['config'][k] != to_dict(self.config).get(k))
+        # read strictly, so that settings which the file does not know have their defaults
+        stored = to_dict(from_dict(RunConfig, state['config'], str(self.folder.path)))
+        if stored != to_dict(self.config):
+            changed = sorted(k for k in stored if stored[k] != to_dict(self.config)[k])
             raise CheckpointError(f'{self.folder.path} was trained with other settings '
                                   f'({", ".join(changed)}); resume with its own config.yaml')
         self.model.load_state_dict(state['model'])
@@ -69,7 +71,7 @@ class Trainer:
         end_s = time.monotonic() + leg_s
         for batch, wait_s in self._prefetched():
             start_s = time.monotonic()
-            lr = learning_rate(config.optimizer, self.step, self._progress())
+            lr = self._learning_rate()
             scalars = self._optimize(batch, lr)
             self.step += 1
             self.elapsed_s += time.monotonic() - start_s + wait_s
@@ -145,6 +147,11 @@ class Trainer:
                 wait_s = time.monotonic() - start_s
                 upcoming = pool.submit(self.training.training_batch, self.step + 1)
                 yield batch, wait_s
+
+    def _learning_rate(self) -> float:
+        config = self.config
+        return learning_rate(config.optimizer, self.step, self._progress() * config.steps,
+                             config.optimizer.schedule_steps or config.steps, config.batch_size)
 
     def _progress(self) -> float:
         by_steps = self.step / self.config.steps

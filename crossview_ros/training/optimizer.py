@@ -16,16 +16,24 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
 
 
-def learning_rate(config: OptimizerConfig, step: int, progress: float) -> float:
+def learning_rate(config: OptimizerConfig, step: float, done: float, planned: float,
+                  batch_size: int) -> float:
     """
-    Return the learning rate: linear warm-up by step, then cosine decay by progress.
+    Return the learning rate: a linear warm-up, then half a cosine down to the end of the plan.
 
-    :param step: Optimizer steps done.
-    :param progress: Fraction of the run that is done, in [0, 1].
+    :param step: Optimizer steps taken.
+    :param done: As ``step``, or more where minutes will end the run before its steps do.
+    :param planned: Steps after which the rate is at its lowest.
+    :param batch_size: Samples a step; counts where the rate is given per 256 samples.
+
+    Source: croco.md 7.
     """
-    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.lr * warmup * (config.min_lr_ratio + (1 - config.min_lr_ratio) * cosine)
+    peak = config.lr if config.lr_per_256 is None else config.lr_per_256 * batch_size / 256
+    if step < config.warmup_steps:
+        return peak * step / config.warmup_steps
+    decay = (done - config.warmup_steps) / max(1, planned - config.warmup_steps)
+    low = peak * config.min_lr_ratio
+    return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, decay))))
 
 
 class WeightAverage:

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training batches of rendered scenes; the step decides which, and how they are changed."""
 from collections.abc import Iterator
+from functools import lru_cache
+import hashlib
 from pathlib import Path
 
 from crossview_ros.data.synthetic.dataset import (
     ATLAS_SIZE, render_records, ShardDataset, write_shards)
 from crossview_ros.data.synthetic.random_scene import SceneConfig
-from crossview_ros.data.synthetic.textures import make_atlas
-from crossview_ros.networks.downstream import Normalisation
+from crossview_ros.data.synthetic.textures import make_atlas, TextureAtlas
+from crossview_ros.data.synthetic.view_pairs import PairConfig
+from crossview_ros.networks.downstream import ModelConfig
 from crossview_ros.training import augmentation
 from crossview_ros.training.run_config import DataConfig, RunConfig
 import numpy as np
@@ -16,12 +19,12 @@ import torch
 Batch = dict[str, torch.Tensor]
 
 
-def prepare_records(config: DataConfig, cache_dir: Path, progress=None,
-                    jobs: int = 1) -> tuple[Path, Path]:
+def prepare_records(config: DataConfig, cache_dir: Path, progress=None, jobs: int = 1,
+                    kind: SceneConfig | PairConfig = SceneConfig()) -> tuple[Path, Path]:
     """
     Render the training and validation records that are not yet there.
 
-    :param cache_dir: Shared by runs; one folder for each seed, size and split.
+    :param cache_dir: Shared by runs; one folder for each kind, seed, size and split.
     :param jobs: Processes that render.
     :return: Folders of the training and the validation records.
     """
@@ -29,11 +32,20 @@ def prepare_records(config: DataConfig, cache_dir: Path, progress=None,
     stored = 1 if config.online else config.num_records
     for split, count in (('train', stored), ('holdout', config.num_validation)):
         rows, cols = config.size_hw
-        folder = Path(cache_dir) / f'{split}_{rows}x{cols}_{config.seed}'
-        write_shards(folder, count, config.size_hw, seed=config.seed, split=split,
+        folder = Path(cache_dir) / f'{_prefix(kind)}{split}_{rows}x{cols}_{config.seed}'
+        write_shards(folder, count, config.size_hw, seed=config.seed, split=split, config=kind,
                      progress=progress, jobs=jobs)
         folders.append(folder)
     return tuple(folders)
+
+
+def indices_of_step(seed: int, step: int, size: int, count: int) -> list[int]:
+    """Return which of ``count`` records make a step's batch; each epoch has its own order."""
+    indices = []
+    for position in range(step * size, (step + 1) * size):
+        epoch, index = divmod(position, count)
+        indices.append(int(_order(seed, epoch, count)[index]))
+    return indices
 
 
 class RecordBatches:
@@ -43,20 +55,26 @@ class RecordBatches:
     Everything random is a function of (seed, step): a resumed run continues exactly.
     """
 
-    def __init__(self, folder: Path, config: RunConfig, normalisation: Normalisation):
+    def __init__(self, folder: Path, config: RunConfig, architecture: ModelConfig):
         self.dataset = ShardDataset(folder)
         self.count = min(len(self.dataset), config.data.num_records)
         self.config = config
-        self.normalisation = normalisation
+        self.normalisation = architecture.normalisation
 
     def training_batch(self, step: int) -> Batch:
         """Return the augmented batch of an optimizer step."""
-        size = self.config.batch_size
-        first = step * size
-        indices = [self._shuffled(i) for i in range(first, first + size)]
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        batch = self._read(indices)
-        return self.augmented(batch, generator)
+        config = self.config
+        indices = indices_of_step(config.seed, step, config.batch_size, self.count)
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        return self.augmented(self._read(indices), generator)
+
+    def render(self, atlas: TextureAtlas, generator: torch.Generator) -> Batch:
+        """Render a batch of records that no folder holds."""
+        config = self.config
+        records = render_records(config.batch_size, config.data.size_hw, SceneConfig(), atlas,
+                                 generator)
+        return {name: records[name] for name in (*augmentation.VIEWS, *augmentation.FIELDS_PX,
+                                                 *augmentation.MASKS)}
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Crop, scale, change colours, and normalise."""
@@ -75,11 +93,6 @@ class RecordBatches:
             batch = self._read(range(first, min(first + size, len(self.dataset))))
             batch = {k: v[..., top:top + rows, left:left + cols] for k, v in batch.items()}
             yield self._normalised(batch)
-
-    def _shuffled(self, position: int) -> int:
-        epoch, index = divmod(position, self.count)
-        order = np.random.default_rng((self.config.seed, epoch)).permutation(self.count)
-        return int(order[index])
 
     def _read(self, indices) -> Batch:
         records = [self.dataset[i] for i in indices]
@@ -102,11 +115,11 @@ class OnlineBatches:
     As with stored records, everything random is a function of (seed, step).
     """
 
-    def __init__(self, stored: RecordBatches, device: torch.device):
+    def __init__(self, stored, device: torch.device):
         """
         Make the textures.
 
-        :param stored: Says how batches are augmented.
+        :param stored: `RecordBatches` or alike; says how batches are rendered and augmented.
         """
         self._stored, self._device = stored, device
         config = stored.config
@@ -118,9 +131,17 @@ class OnlineBatches:
         seed = config.seed * 1_000_003 + step
         generator = torch.Generator(self._device).manual_seed(seed)
         with torch.no_grad():   # no inference mode: its tensors cannot enter a gradient
-            records = render_records(config.batch_size, config.data.size_hw, SceneConfig(),
-                                     self._atlas, generator)
-            batch = {name: records[name] for name in (*augmentation.VIEWS,
-                                                      *augmentation.FIELDS_PX,
-                                                      *augmentation.MASKS)}
+            batch = self._stored.render(self._atlas, generator)
             return self._stored.augmented(batch, torch.Generator().manual_seed(seed))
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def _prefix(kind: SceneConfig | PairConfig) -> str:
+    """Name a folder's kind; pairs of other settings lie elsewhere."""
+    if isinstance(kind, SceneConfig):
+        return ''
+    return f'pairs_{hashlib.sha256(repr(kind).encode()).hexdigest()[:8]}_'

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from crossview_ros.data.synthetic.view_pairs import PairConfig
 from crossview_ros.errors import ConfigError
 
 
@@ -12,6 +13,7 @@ class ModelChoice:
 
     preset: str = 'crossview_tiny'
     start_from: str | None = None     # model name, folder, or run folder; None: from scratch
+    mask_ratio: float | None = None   # of the target's patches (croco); None: the preset's
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,15 @@ class DataConfig:
     photometric: float = 1.0          # strength of colour, noise and blur augmentation
     num_validation: int = 64          # held-out records, rendered with other seeds and textures
     seed: int = 0
+    pairs: PairConfig = field(default_factory=PairConfig)   # how far two views differ (croco)
+
+
+@dataclass(frozen=True)
+class PixelLossConfig:
+    """The loss of cross-view completion (croco)."""
+
+    normalised: bool = True           # patches of zero mean and unit variance
+    masked_only: bool = True          # mean over hidden patches instead of all
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,8 @@ class OptimizerConfig:
     """AdamW with a linear warm-up and a cosine decay."""
 
     lr: float = 4e-4                  # peak learning rate
+    lr_per_256: float | None = None   # peak rate = this * batch_size / 256, in place of lr
+    schedule_steps: int | None = None   # end of the cosine; None: the steps of the run
     min_lr_ratio: float = 0.02        # final learning rate over the peak
     warmup_steps: int = 100           # optimizer steps
     weight_decay: float = 0.01        # matrices only; biases, norms and scalars are exempt
@@ -43,9 +56,9 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run; `crossview finetune FILE.yaml --set a.b=value` overrides any field."""
+    """A whole run; `--set a.b=value` of pretrain and finetune overrides any field."""
 
-    task: Literal['stereo', 'flow', 'multi']
+    task: Literal['croco', 'stereo', 'flow', 'multi']
     steps: int                        # optimizer steps in all
     batch_size: int = 8               # records an optimizer step
     max_minutes: float | None = None  # the schedule ends here if the steps have not by then
@@ -57,6 +70,7 @@ class RunConfig:
     model: ModelChoice = field(default_factory=ModelChoice)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    pixel_loss: PixelLossConfig = field(default_factory=PixelLossConfig)
 
     def __post_init__(self):
         if self.steps < 1 or self.batch_size < 1:

@@ -6,41 +6,40 @@ from pathlib import Path
 
 from crossview_ros.config import from_dict, load_config
 from crossview_ros.errors import ConfigError
-from crossview_ros.networks.checkpoint import load_multi_task
-from crossview_ros.networks.downstream import ModelConfig, MultiTaskModel
-from crossview_ros.networks.presets import MODEL_PRESETS
+from crossview_ros.networks.checkpoint import load_network
+from crossview_ros.networks.croco import CroCoConfig
+from crossview_ros.networks.downstream import ModelConfig
 from crossview_ros.training.loop import Report, Trainer
-from crossview_ros.training.records import OnlineBatches, prepare_records, RecordBatches
+from crossview_ros.training.records import OnlineBatches, prepare_records
 from crossview_ros.training.run_config import RunConfig
 from crossview_ros.training.run_state import RunFolder
-from crossview_ros.training.tasks import TASKS
+from crossview_ros.training.tasks import TASKS, TASKS_OF_VERB
+from crossview_ros.training.tasks.step import Task
 import torch
+from torch import nn
 
 
-def open_run(config_path: Path, overrides: list[str], run_dir: Path, cache_dir: Path,
+def open_run(verb: str, config_path: Path, overrides: list[str], run_dir: Path, cache_dir: Path,
              resume: bool, device: str, threads: int, report: Report,
              progress: Callable[[int, int], None] | None = None) -> Trainer:
     """
     Prepare a run, new or resumed, up to its first step.
 
+    :param verb: 'pretrain' or 'finetune'; each has its own tasks.
     :param threads: CPU threads; 0 leaves torch's choice.
     :raises CrossviewError: For a bad config, a folder in use, or unusable weights.
     """
     if threads:
         torch.set_num_threads(threads)
     folder = RunFolder(run_dir)
-    if resume:
-        config = folder.config()
-    else:
-        config = load_config(RunConfig, config_path, overrides)
+    config = folder.config() if resume else load_config(RunConfig, config_path, overrides)
+    task, model = build(verb, config)
+    model = model.to(pick_device(device))
+    if not resume:
         folder.create(config)
-    torch.manual_seed(config.seed)
-    task = TASKS[config.task]()
-    model = build_model(config, task.heads).to(pick_device(device))
-    training, validation = (
-        RecordBatches(records, config, model.config.normalisation)
-        for records in prepare_records(config.data, cache_dir, progress,
-                                       threads or os.cpu_count() or 1))
+    folders = prepare_records(config.data, cache_dir, progress, threads or os.cpu_count() or 1,
+                              task.records_config())
+    training, validation = (task.batches(path, config, model.config) for path in folders)
     if config.data.online:
         training = OnlineBatches(training, next(model.parameters()).device)
     trainer = Trainer(config, model, task, training, validation, folder, report)
@@ -49,30 +48,34 @@ def open_run(config_path: Path, overrides: list[str], run_dir: Path, cache_dir: 
     return trainer
 
 
-def build_model(config: RunConfig, heads: tuple[str, ...]) -> MultiTaskModel:
+def build(verb: str, config: RunConfig) -> tuple[Task, nn.Module]:
     """
-    Build the preset with the heads of the task, and start from other weights where told to.
+    Make the task and the network of a run, with the weights that it starts from.
 
-    :raises ConfigError: If the preset is unknown or lacks a head.
+    :raises CrossviewError: If another verb trains the task, or the network cannot be made.
     """
-    if config.model.preset not in MODEL_PRESETS:
-        raise ConfigError(f"unknown model.preset '{config.model.preset}'; "
-                          f'known: {", ".join(MODEL_PRESETS)}')
-    preset = MODEL_PRESETS[config.model.preset]()
-    missing = set(heads) - set(preset.heads)
-    if missing:
-        raise ConfigError(f"preset '{config.model.preset}' has no head for {sorted(missing)}")
-    model = MultiTaskModel(ModelConfig(
-        preset.backbone, {name: preset.heads[name] for name in heads}, preset.normalisation))
+    if config.task not in TASKS_OF_VERB[verb]:
+        right = next(name for name, tasks in TASKS_OF_VERB.items() if config.task in tasks)
+        raise ConfigError(f"'crossview {verb}' trains {', '.join(TASKS_OF_VERB[verb])}, but the "
+                          f"config asks for task '{config.task}'; use 'crossview {right}'")
+    torch.manual_seed(config.seed)
+    task = TASKS[config.task](config)
+    model = task.build()
     if config.model.start_from:
-        _start_from(model, config.model.start_from)
-    return model
+        start_from(model, config.model.start_from)
+    return task, model
 
 
-def _start_from(model: MultiTaskModel, source: str) -> None:
+def start_from(model: nn.Module, source: str) -> None:
+    """
+    Copy every weight that a run or a model has under the same name and of the same shape.
+
+    :param source: Run folder, or what `load_network` takes.
+    :raises ConfigError: If the encoder gets nothing.
+    """
     run = Path(source)
     weights = RunFolder(run).load()[0]['average'] if (run / 'config.yaml').is_file() \
-        else load_multi_task(source).state_dict()
+        else load_network(source).state_dict()
     own = model.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     if not any(name.startswith('encoder.') for name in fitting):
@@ -93,15 +96,18 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def load_run(run_dir: Path) -> tuple[RunConfig, ModelConfig, dict[str, torch.Tensor], dict]:
+def load_run(run_dir: Path) -> tuple[RunConfig, ModelConfig | CroCoConfig,
+                                     dict[str, torch.Tensor], dict]:
     """
     Read a run's result: its config, architecture, averaged weights and a short history.
 
+    :return: The architecture is a `CroCoConfig` where the task was croco.
     :raises CheckpointError: If the folder holds no readable checkpoint.
     """
     folder = RunFolder(run_dir)
     state, _ = folder.load()
     config = from_dict(RunConfig, state['config'], str(run_dir))
-    model = from_dict(ModelConfig, state['architecture'], str(run_dir))
+    model = from_dict(TASKS[config.task](config).architecture, state['architecture'],
+                      str(run_dir))
     history = {key: state[key] for key in ('step', 'elapsed_s', 'best_score')}
     return config, model, state['average'], history

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Augmented batches stay true: what the fields say still holds between the changed images."""
-from crossview_ros.training.augmentation import crop_and_scale, erase, photometric
+from crossview_ros.training.augmentation import (
+    change_brightness, change_contrast, change_saturation, colour_jitter, crop_and_scale, erase,
+    photometric, random_crops)
 import pytest
 import torch
 
@@ -82,3 +84,42 @@ def test_erased_rectangle_has_the_mean_colour_and_other_views_are_untouched(gene
         assert torch.allclose(out['right'][i][:, changed[i]], mean[:, None])
     assert out['left'] is batch['left']
     assert torch.equal(erase(batch, ('right',), 0.0, generator)['right'], batch['right'])
+
+
+def test_each_image_is_cropped_at_its_own_place(generator):
+    image = ramp_batch()['left'][:1]
+    crops = random_crops(image.repeat(64, 1, 1, 1), (32, 40), (1.0, 1.0), generator)
+    assert crops.shape == (64, 3, 32, 40)
+    corners = {(round(crop[1, 0, 0].item() * ROWS), round(crop[0, 0, 0].item() * COLS))
+               for crop in crops}
+    assert all(0 <= top <= 16 and 0 <= left <= 24 for top, left in corners)
+    assert len(corners) > 40   # of 17 * 25 places
+    top, left = (round(crops[0, c, 0, 0].item() * s) for c, s in ((1, ROWS), (0, COLS)))
+    assert torch.equal(crops[0], image[0, :, top:top + 32, left:left + 40])   # no resampling
+
+
+def test_crops_may_be_enlarged_before(generator):
+    crops = random_crops(ramp_batch()['left'], (32, 40), (2.0, 2.0), generator)
+    per_column = (crops[:, 0, :, -1] - crops[:, 0, :, 0]).mean().item() / 39
+    assert per_column == pytest.approx(0.5 / COLS, rel=0.02)   # half of the ramp's slope
+
+
+def test_colour_changes_blend_as_their_names_say():
+    image = torch.tensor([0.2, 0.4, 0.6]).view(3, 1, 1).repeat(1, 1, 2)
+    image[:, :, 1] = 0.1
+    grey = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6   # ITU-R BT.601
+    torch.testing.assert_close(change_brightness(image, 1.3)[:, 0, 0],
+                               torch.tensor([0.26, 0.52, 0.78]))
+    assert change_brightness(image, 2.0).max() == 1
+    mean = (grey + 0.1) / 2
+    torch.testing.assert_close(change_contrast(image, 0.5)[:, 0, 0],
+                               torch.tensor([(v + mean) / 2 for v in (0.2, 0.4, 0.6)]))
+    torch.testing.assert_close(change_saturation(image, 0.0)[:, 0, 0], torch.full((3,), grey))
+    torch.testing.assert_close(change_saturation(image, 1.4)[:, 0, 1], torch.full((3,), 0.1))
+
+
+def test_colours_of_each_image_change_on_their_own(generator):
+    image = torch.rand(1, 3, 8, 8, generator=generator) / 2
+    changed = colour_jitter(image.repeat(20, 1, 1, 1), 0.4, generator)
+    assert len({round(value.item(), 6) for value in changed.mean((1, 2, 3))}) == 20
+    assert torch.allclose(colour_jitter(image, 0.0, generator), image, atol=1e-6)

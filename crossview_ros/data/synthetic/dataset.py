@@ -13,8 +13,10 @@ from crossview_ros.data.samples import MultiSample
 from crossview_ros.data.synthetic.camera import Cameras, render
 from crossview_ros.data.synthetic.random_scene import sample_scenes, SceneConfig
 from crossview_ros.data.synthetic.raycast import length
+from crossview_ros.data.synthetic.shading import expose
 from crossview_ros.data.synthetic.textures import make_atlas, TextureAtlas
 from crossview_ros.data.synthetic.truth import motion_field
+from crossview_ros.data.synthetic.view_pairs import PairConfig, render_pairs, STORED_PAIR
 from crossview_ros.errors import DatasetError
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 import numpy as np
@@ -57,7 +59,7 @@ def render_records(batch: int, size_hw: tuple[int, int], config: SceneConfig,
     flow, previous_occluded = motion_field(scenes, views['previous'], cameras['previous'],
                                            cameras['left'])
     beyond = length(flow, 1)[:, None] > MAX_FLOW_SHARE * size_hw[1]
-    images = _expose({name: view.image for name, view in views.items()}, generator)
+    images = expose({name: view.image for name, view in views.items()}, 'left', generator)
     return {**images,
             'disparity': -to_right[:, :1], 'flow': torch.where(beyond, torch.nan, flow),
             'left_occluded': left_occluded, 'previous_occluded': previous_occluded,
@@ -65,21 +67,19 @@ def render_records(batch: int, size_hw: tuple[int, int], config: SceneConfig,
             'T_left_previous': view.T_world_previous}
 
 
-def _expose(images: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """Bend the tone curve of all views of a scene alike, as a camera's exposure control would."""
-    mean = images['left'].mean((1, 2, 3), keepdim=True)
-    wish = 0.25 + 0.35 * torch.rand(mean.shape, generator=generator, device=mean.device)
-    gamma = (wish.log() / mean.clamp(0.02, 0.98).log()).clamp(0.4, 1.4)
-    return {name: image.clamp(min=1e-4) ** gamma for name, image in images.items()}
+# what a config asks for -> how it is rendered, and what of it is kept in which type
+KINDS = {SceneConfig: (render_records, {**STORED, **STORED_CAMERA}),
+         PairConfig: (render_pairs, STORED_PAIR)}
 
 
 def write_shards(folder: str | Path, count: int, size_hw: tuple[int, int], seed: int,
-                 split: str = 'train', config: SceneConfig = SceneConfig(),
+                 split: str = 'train', config: SceneConfig | PairConfig = SceneConfig(),
                  progress: Callable[[int, int], None] | None = None, jobs: int = 1) -> None:
     """
     Render records to a folder; what is already there is kept, so it may be stopped at any time.
 
     :param split: 'train' or 'holdout'; textures and scenes of the two never meet.
+    :param config: Decides the kind of record: two steps of a stereo camera, or a pair of views.
     :param jobs: Processes, of one thread each; 1 renders in this process.
     :param progress: Called with (records done, records wanted).
     :raises DatasetError: If the folder holds records of another kind.
@@ -125,13 +125,14 @@ def _atlas(size: int, seed: int, split: str) -> TextureAtlas:
 
 
 def _write_shard(number: int, folder: Path, size_hw: tuple[int, int], seed: int, split: str,
-                 config: SceneConfig, atlas_size: int) -> None:
+                 config: SceneConfig | PairConfig, atlas_size: int) -> None:
+    render, stored = KINDS[type(config)]
     atlas = _atlas(atlas_size, seed, split)
     generator = torch.Generator().manual_seed((seed + SEED_OF_SPLIT[split]) * 100_003 + number)
     with torch.inference_mode():
-        parts = [render_records(4, size_hw, config, atlas, generator) for _ in range(SHARD // 4)]
+        parts = [render(4, size_hw, config, atlas, generator) for _ in range(SHARD // 4)]
     arrays = {}
-    for name, dtype in {**STORED, **STORED_CAMERA}.items():
+    for name, dtype in stored.items():
         field = torch.cat([part[name] for part in parts]).cpu().numpy()
         arrays[name] = np.rint(field * 255).astype(dtype) if dtype == np.uint8 \
             else field.astype(dtype)
@@ -143,7 +144,7 @@ def _write_shard(number: int, folder: Path, size_hw: tuple[int, int], seed: int,
 
 
 class ShardDataset:
-    """Records of a folder by number; each is a dict of arrays (C, H, W), typed as in `STORED`."""
+    """Records of a folder by number; each is a dict of arrays, typed as in `KINDS`."""
 
     def __init__(self, folder: str | Path):
         """
@@ -161,7 +162,7 @@ class ShardDataset:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         arrays, row = self._locate(index)
-        return {name: arrays[name][row] for name in STORED}
+        return {name: arrays[name][row] for name in arrays if name not in STORED_CAMERA}
 
     def sample(self, index: int) -> MultiSample:
         """Return a record with its camera, fields in float32 and the flow's NaN kept."""

@@ -47,6 +47,20 @@ def shade(placed: Placed, atlas: TextureAtlas, rays: Rays, hits: Hits,
     return colour * brightness[..., None], 2 * (hits.primitive * 6 + face) + dark
 
 
+def expose(images: dict[str, Tensor], metered: str,
+           generator: torch.Generator) -> dict[str, Tensor]:
+    """
+    Bend the tone curve of all views of a scene alike, as a camera's exposure control would.
+
+    :param images: (B, 3, H, W) in [0, 1] by view.
+    :param metered: The view whose brightness decides.
+    """
+    mean = images[metered].mean((1, 2, 3), keepdim=True)
+    wish = 0.25 + 0.35 * torch.rand(mean.shape, generator=generator, device=mean.device)
+    gamma = (wish.log() / mean.clamp(0.02, 0.98).log()).clamp(0.4, 1.4)
+    return {name: image.clamp(min=1e-4) ** gamma for name, image in images.items()}
+
+
 def _table(placed: Placed) -> Tensor:
     """Return what shading looks up for each primitive, one row each: (B * P, 24)."""
     scenes = placed.scenes

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training tasks by name."""
+from crossview_ros.training.tasks.completion import CompletionTask
 from crossview_ros.training.tasks.matching import MatchingTask
 
-TASKS = {
-    'stereo': lambda: MatchingTask(('stereo',)),
-    'flow': lambda: MatchingTask(('flow',)),
-    'multi': lambda: MatchingTask(('stereo', 'flow')),
+TASKS = {   # name -> the task of a run's config
+    'croco': CompletionTask,
+    'stereo': lambda config: MatchingTask(config, ('stereo',)),
+    'flow': lambda config: MatchingTask(config, ('flow',)),
+    'multi': lambda config: MatchingTask(config, ('stereo', 'flow')),
 }
+TASKS_OF_VERB = {'pretrain': ('croco',), 'finetune': ('stereo', 'flow', 'multi')}

@@ -2,9 +2,14 @@
 """Tasks stereo, flow and multi: dense matching between two views, several heads at once."""
 from collections.abc import Iterable
 
-from crossview_ros.networks.downstream import MultiTaskModel
+from crossview_ros.data.synthetic.random_scene import SceneConfig
+from crossview_ros.errors import ConfigError
+from crossview_ros.networks.downstream import ModelConfig, MultiTaskModel
 from crossview_ros.networks.heads import Prediction
+from crossview_ros.networks.presets import MODEL_PRESETS
 from crossview_ros.training.losses import end_point_error, matching_loss
+from crossview_ros.training.records import RecordBatches
+from crossview_ros.training.run_config import RunConfig
 from crossview_ros.training.tasks.step import StepOutput
 import torch
 from torch import Tensor
@@ -16,8 +21,34 @@ HEAD_WEIGHTS = {'stereo': 1.0, 'flow': 1.0}   # [1/px]
 class MatchingTask:
     """Train the named heads; one encoder pass serves all of them."""
 
-    def __init__(self, heads: tuple[str, ...]):
-        self.heads = heads
+    architecture = ModelConfig
+    batches = RecordBatches
+    score_name = 'weighted end-point error, px'
+
+    def __init__(self, config: RunConfig, heads: tuple[str, ...]):
+        self.config, self.heads = config, heads
+
+    def build(self) -> MultiTaskModel:
+        """
+        Build the preset with the heads of the task.
+
+        :raises ConfigError: If the preset is unknown or lacks a head.
+        """
+        name = self.config.model.preset
+        if name not in MODEL_PRESETS:
+            raise ConfigError(f"unknown model.preset '{name}'; "
+                              f'known: {", ".join(MODEL_PRESETS)}')
+        preset = MODEL_PRESETS[name]()
+        missing = set(self.heads) - set(preset.heads)
+        if missing:
+            raise ConfigError(f"preset '{name}' has no head for {sorted(missing)}")
+        return MultiTaskModel(ModelConfig(
+            preset.backbone, {head: preset.heads[head] for head in self.heads},
+            preset.normalisation))
+
+    def records_config(self) -> SceneConfig:
+        """Say what is to be rendered."""
+        return SceneConfig()
 
     def step(self, model: MultiTaskModel, batch: dict[str, Tensor]) -> StepOutput:
         """
