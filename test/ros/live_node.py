@@ -107,10 +107,14 @@ class LiveNode:
         return self
 
     def __exit__(self, *_):
-        """End all three, the node by force if need be."""
+        """End all three; by force, which leaves shared memory behind, only if need be."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         self.camera.__exit__()
         self.collector.__exit__()
 
