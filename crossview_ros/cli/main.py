@@ -26,6 +26,8 @@ COMMANDS = {
                  'pre-train encoder and decoder (croco) as a YAML file says'),
     'finetune': ('crossview_ros.cli.finetune', 'train a task (stereo, flow, multi) as a YAML '
                                                'file says'),
+    'pairs': ('crossview_ros.cli.pairs',
+              'turn rosbags into pre-training pairs: stereo, sequential, image + cloud'),
     'complete': ('crossview_ros.cli.complete',
                  'show cross-view completion: a masked image, its reference, the completion, '
                  'the truth'),
