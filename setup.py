@@ -40,7 +40,7 @@ EXTRAS = {
         'ros-stereo-msgs',
     )],
     'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
-    'train': ['h5py>=3.8', 'scipy>=1.10'],
+    'train': ['h5py>=3.8', 'lightning-fabric>=2.5', 'scipy>=1.10', 'tensorboard>=2.16'],
     # Ahead-of-time engine builds run without a GPU.
     'rtx': ["tensorrt-rtx>=1.2; sys_platform == 'linux' and python_version < '3.15'"],
     'slam': [

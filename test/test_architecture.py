@@ -47,7 +47,8 @@ LAYERS = {
     'data.collate': DATA._replace(third_party=('cv2', 'numpy', 'torch')),
     'data.synthetic': DATA._replace(third_party=('cv2', 'numpy', 'torch')),
     'training': Layer(('networks', 'data', 'geometry', 'metrics', 'config', 'errors'),
-                      ('numpy', 'torch'), lazy_third_party=('scipy', 'tensorboard')),
+                      ('numpy', 'torch'),
+                      lazy_third_party=('lightning_fabric', 'scipy', 'tensorboard')),
     'runtime': Layer(('geometry', 'messages', 'model_store', 'config', 'errors'),
                      ('cv2', 'numpy')),
     'runtime.backends': Layer(

@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--size', metavar='HxW',
                         help='model: largest working size [px] (default: 240x320); onnx: size of '
                              "the images [px] (default: the model's own)")
+    parser.add_argument('--best', action='store_true',
+                        help='of a run: the weights of its best validation, not the last ones')
     parser.add_argument('--task', help='write this task only; onnx: as one graph from images')
     parser.add_argument('--command', dest='trained_by', default='crossview finetune',
                         metavar='TEXT',
@@ -38,9 +40,9 @@ def _model(args: argparse.Namespace) -> int:
     from crossview_ros.export.model_folder import TrainedModel, write_model_folder
     from crossview_ros.training.setup import load_run
     size_hw = _size(args.size or '240x320')
-    config, architecture, weights, history = load_run(args.source)
+    config, architecture, weights, history = load_run(args.source, args.best)
     provenance = {'command': args.trained_by, 'legs': _legs(args.source),
-                  'validation_weighted_epe_px': round(history['best_score'], 3),
+                  'validation_score': round(history['best_score'], 3),
                   'config': to_dict(config)}
     trained = TrainedModel(architecture, weights, config.model.preset, provenance)
     manifest = write_model_folder(trained, args.out, size_hw)

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the verbs pretrain and finetune share: flags, progress, the run itself."""
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from math import isfinite
 from pathlib import Path
 import signal
 import sys
+import time
+from typing import Any
 
 from crossview_ros.cli.console import positive_number
 
@@ -23,7 +28,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--stop-after', type=positive_number, default=float('inf'),
                         metavar='MIN', help='end after so many minutes, to be resumed [min]')
     parser.add_argument('--dry-run', action='store_true',
-                        help='check the config, print it in full with the size of the network')
+                        help='check the config, print it in full with the amount of data, the '
+                             'parameters, and an estimate of memory and time')
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'))
     parser.add_argument('--threads', type=int, default=0,
                         help='CPU threads of the network (default: all)')
@@ -33,23 +39,19 @@ def train(verb: str, args: argparse.Namespace) -> int:
     """Train; Ctrl-C and SIGTERM leave a checkpoint to --resume from."""
     if args.dry_run:
         return _describe(verb, args)
-    signal.signal(signal.SIGTERM, _interrupt)
     from crossview_ros.training.setup import open_run
-    from tqdm import tqdm
     run_dir = args.run_dir or Path('runs') / args.config.stem
     with _render_bar() as rendering:
         trainer = open_run(verb, args.config, args.set, run_dir, args.cache_dir, args.resume,
-                           args.device, args.threads, _report, rendering.progress)
-    bar = tqdm(total=trainer.config.steps, initial=trainer.step, unit='step', file=sys.stderr)
-    trainer.report = lambda record: _report(record, bar)
-    try:
+                           args.device, args.threads, _print_record, rendering.progress)
+    with _stopping_politely(trainer) as stopped, _RunBar(trainer) as bar:
+        trainer.report = bar.report
         trainer.fit(60 * args.stop_after)
-    except KeyboardInterrupt:
-        trainer.save()
-        bar.close()
+    if trainer.engine.rank > 0:
+        return 0
+    if stopped:
         print(f'stopped at step {trainer.step}; go on with --resume', file=sys.stderr)
         return 130
-    bar.close()
     print(f'run       {run_dir}\nsteps     {trainer.step}')
     if isfinite(trainer.best_score):
         print(f'best      {trainer.best_score:.3f} ({trainer.task.score_name})')
@@ -58,17 +60,61 @@ def train(verb: str, args: argparse.Namespace) -> int:
 
 def _describe(verb: str, args: argparse.Namespace) -> int:
     from crossview_ros.config import dump_yaml, load_config, to_dict
+    from crossview_ros.training.estimate import estimate
     from crossview_ros.training.run_config import RunConfig
-    from crossview_ros.training.setup import build
     config = load_config(RunConfig, args.config, args.set)
-    _, model = build(verb, config)
-    print(f'{dump_yaml(to_dict(config))}'
-          f'# parameters: {sum(p.numel() for p in model.parameters()):,}')
+    print(dump_yaml(to_dict(config)), end='')
+    for name, text in estimate(verb, config, args.device, args.threads).items():
+        print(f'# {name}: {text}')
     return 0
 
 
-def _interrupt(*_) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def _stopping_politely(trainer: Any) -> Iterator[list]:
+    """Finish the step and save at the first signal; give the signals that came."""
+    came: list[float] = []
+
+    def stop(*_: object) -> None:
+        # torchrun sends the signal of a terminal once more, at once
+        if came and time.monotonic() - came[0] > 3.0:
+            raise KeyboardInterrupt
+        came.append(time.monotonic())
+        trainer.stop()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _RunBar:
+    """The bar of a run: its newest figures behind it, validations on lines above it."""
+
+    def __init__(self, trainer: Any):
+        from tqdm import tqdm
+        self.bar = tqdm(
+            total=trainer.config.steps, initial=trainer.step, unit='step', file=sys.stderr,
+            disable=trainer.engine.rank > 0, mininterval=0.1 if sys.stderr.isatty() else 5.0,
+            bar_format='{percentage:3.0f}%|{bar:20}| step {n_fmt}/{total_fmt} '
+                       '[{elapsed}{postfix}]')
+
+    def __enter__(self) -> '_RunBar':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def report(self, record: dict) -> None:
+        """Show a record of the log."""
+        if 'loss' not in record:
+            self.bar.write(_text(record), file=sys.stderr)
+            return
+        self.bar.set_postfix_str(
+            f'loss {record["loss"]:.4g}, lr {record["lr"]:.2e}, '
+            f'{record["pairs_per_s"]:.1f} pairs/s, data wait {record["data_wait_percent"]:.0f} %, '
+            f'ETA {timedelta(seconds=round(record["eta_s"]))}', refresh=False)
+        self.bar.update(record['step'] - self.bar.n)
 
 
 class _render_bar:
@@ -90,11 +136,10 @@ class _render_bar:
             self.bar.close()
 
 
-def _report(record: dict, bar=None) -> None:
-    text = '  '.join(f'{key} {value:.4g}' if isinstance(value, float) else f'{key} {value}'
+def _print_record(record: dict) -> None:
+    print(_text(record), file=sys.stderr)
+
+
+def _text(record: dict) -> str:
+    return '  '.join(f'{key} {value:.4g}' if isinstance(value, float) else f'{key} {value}'
                      for key, value in record.items())
-    if bar is None:
-        print(text, file=sys.stderr)
-        return
-    bar.update(record['step'] - bar.n)
-    bar.write(text, file=sys.stderr)

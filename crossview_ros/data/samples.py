@@ -74,6 +74,11 @@ class PairSample:
         _check_image('target', self.target, size)
         _check_image('reference', self.reference, size)
 
+    def cropped(self, x: int, y: int, width: int, height: int) -> 'PairSample':
+        """Return the same window [px] of both views."""
+        window = _window(self.target, x, y, width, height)
+        return replace(self, target=self.target[window], reference=self.reference[window])
+
 
 @dataclass(frozen=True)
 class DepthSample:

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Downstream models by composition: one encoder, one decoder, and a head for each task."""
 from dataclasses import dataclass, field
+from typing import Literal
 
 from crossview_ros.errors import CheckpointError
 from crossview_ros.networks.croco import CroCoConfig, CroCoDecoder, CroCoEncoder, EncoderFeatures
-from crossview_ros.networks.heads import build_head, DptHead, DptHeadConfig, HeadConfig, Prediction
+from crossview_ros.networks.heads import (
+    build_head, DptHead, DptHeadConfig, HeadConfig, PosePrediction, Prediction)
 from crossview_ros.networks.normalisation import Normalisation
 import torch
 from torch import nn, Tensor
 
-TASK_UNITS = {'stereo': 'px', 'flow': 'px'}
+TASK_UNITS = {'stereo': 'px', 'flow': 'px', 'pose': 'm'}
+LOG_VALUE_RANGE = (-7.0, 7.0)   # of an exponential answer: 0.9 mm to 1.1 km
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class OneViewConfig:
     backbone: CroCoConfig
     head: DptHeadConfig
     normalisation: Normalisation = field(default_factory=Normalisation)
+    value: Literal['linear', 'exp'] = 'linear'   # exp: of the head's output, so above 0 (depth)
 
 
 class TwoViewModel(nn.Module):
-    """Encoder, decoder and one head: two images in, one dense prediction out."""
+    """Encoder, decoder and one head: two images in, one dense prediction or pose out."""
 
     def __init__(self, encoder: CroCoEncoder, decoder: CroCoDecoder, head: nn.Module,
                  normalisation: Normalisation):
@@ -47,7 +51,7 @@ class TwoViewModel(nn.Module):
         self.head = head
         self.normalisation = normalisation
 
-    def forward(self, image1: Tensor, image2: Tensor) -> Prediction:
+    def forward(self, image1: Tensor, image2: Tensor) -> Prediction | PosePrediction:
         """
         Predict from view 1 to view 2.
 
@@ -56,7 +60,8 @@ class TwoViewModel(nn.Module):
         """
         return self.predict(*encode_views(self.encoder, [image1, image2]))
 
-    def predict(self, features1: EncoderFeatures, features2: EncoderFeatures) -> Prediction:
+    def predict(self, features1: EncoderFeatures,
+                features2: EncoderFeatures) -> Prediction | PosePrediction:
         """Run decoder and head on encoded views."""
         tokens1, tokens2 = features1.tokens[-1], features2.tokens[-1]
         if not self.head.both_directions:
@@ -70,16 +75,19 @@ class TwoViewModel(nn.Module):
 class OneViewModel(nn.Module):
     """Encoder and DPT head: one image in, one dense prediction out."""
 
-    def __init__(self, encoder: CroCoEncoder, head: DptHead, normalisation: Normalisation):
+    def __init__(self, encoder: CroCoEncoder, head: DptHead, normalisation: Normalisation,
+                 exponential: bool = False):
         """
         Put the parts together.
 
         :param head: Made for encoder tokens only (``decoder=False``).
+        :param exponential: Whether the head gives the logarithm of the answer.
         """
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.normalisation = normalisation
+        self.exponential = exponential
 
     def forward(self, image: Tensor) -> Prediction:
         """
@@ -91,7 +99,10 @@ class OneViewModel(nn.Module):
 
     def predict(self, features: EncoderFeatures) -> Prediction:
         """Run the head on an encoded view."""
-        return self.head(features.tokens, features.grid_hw)
+        out = self.head(features.tokens, features.grid_hw)
+        if not self.exponential:
+            return out
+        return out._replace(value=out.value.float().clamp(*LOG_VALUE_RANGE).exp())
 
 
 class MultiTaskModel(nn.Module):
@@ -132,7 +143,7 @@ class MultiTaskModel(nn.Module):
         return encode_views(self.encoder, images)
 
     def predict(self, task: str, features1: EncoderFeatures,
-                features2: EncoderFeatures) -> Prediction:
+                features2: EncoderFeatures) -> Prediction | PosePrediction:
         """Run one task on encoded views; as `TwoViewModel.predict`."""
         return self.task(task).predict(features1, features2)
 
@@ -143,9 +154,11 @@ def one_view_model(config: OneViewConfig) -> OneViewModel:
 
     :raises ValueError: If the head does not fit the backbone.
     """
-    return OneViewModel(CroCoEncoder(config.backbone),
-                        DptHead(config.head, config.backbone, decoder=False),
-                        config.normalisation)
+    model = OneViewModel(CroCoEncoder(config.backbone),
+                         DptHead(config.head, config.backbone, decoder=False),
+                         config.normalisation, config.value == 'exp')
+    model.config = config
+    return model
 
 
 def encode_views(encoder: CroCoEncoder, images: list[Tensor]) -> list[EncoderFeatures]:

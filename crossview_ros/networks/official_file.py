@@ -70,8 +70,8 @@ def parse_call(text: str) -> tuple[str, list, dict[str, Any]]:
             MemoryError) as error:
         raise CheckpointError('expected a name with literal arguments, such as L1Loss(), got '
                               f"'{text[:80]}'") from error
-    if None in named:   # **something
-        raise CheckpointError(f"expected named arguments, got '{text[:80]}'")
+    if None in named or len(named) < len(call.keywords):   # **something, or a name twice
+        raise CheckpointError(f"expected named arguments, each once, got '{text[:80]}'")
     return name, positional, named
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from crossview_ros.networks.croco import CroCoConfig
-from crossview_ros.networks.downstream import ModelConfig
-from crossview_ros.networks.heads import DptHeadConfig, MatchingHeadConfig
+from crossview_ros.networks.downstream import ModelConfig, OneViewConfig
+from crossview_ros.networks.heads import DptHeadConfig, MatchingHeadConfig, PoseHeadConfig
 
 
 def crossview_tiny() -> ModelConfig:
@@ -18,6 +18,17 @@ def crossview_tiny() -> ModelConfig:
     return ModelConfig(backbone, {
         'stereo': MatchingHeadConfig('row'),
         'flow': MatchingHeadConfig('plane', fine_radius=2, fine_iterations=2)})
+
+
+def crossview_tiny_pose() -> ModelConfig:
+    """Relative pose of two views on the encoder and decoder of `crossview_tiny`."""
+    return ModelConfig(crossview_tiny().backbone, {'pose': PoseHeadConfig(192)})
+
+
+def crossview_tiny_depth() -> OneViewConfig:
+    """Depth [m] of one view on the encoder of `crossview_tiny`."""
+    head = DptHeadConfig(1, 'exp', layer_dims=(32, 48, 64, 96), feature_dim=64)
+    return OneViewConfig(crossview_tiny().backbone, head, value='exp')
 
 
 def crossview_tiny_croco() -> CroCoConfig:
@@ -60,7 +71,22 @@ def croco_flow(backbone: Callable[[], CroCoConfig] = croco_v2_vitl_base,
                        {'flow': DptHeadConfig(2, 'bounded')})
 
 
-MODEL_PRESETS = {'crossview_tiny': crossview_tiny}
+def croco_depth(backbone: Callable[[], CroCoConfig] = croco_v2_vitb_small,
+                crop_hw: tuple[int, int] = (224, 224)) -> OneViewConfig:
+    """Depth [m] of one view on a CroCo encoder with the DPT head of the official models."""
+    return OneViewConfig(replace(backbone(), img_size=crop_hw), DptHeadConfig(1, 'exp'),
+                         value='exp')
+
+
+def croco_pose(backbone: Callable[[], CroCoConfig] = croco_v2_vitb_small,
+               crop_hw: tuple[int, int] = (224, 224)) -> ModelConfig:
+    """Relative pose on a CroCo encoder and decoder."""
+    return ModelConfig(replace(backbone(), img_size=crop_hw), {'pose': PoseHeadConfig(512)})
+
+
+MODEL_PRESETS = {'crossview_tiny': crossview_tiny, 'crossview_tiny_pose': crossview_tiny_pose,
+                 'croco_pose': croco_pose}
+ONE_VIEW_PRESETS = {'crossview_tiny_depth': crossview_tiny_depth, 'croco_depth': croco_depth}
 COMPLETION_PRESETS = {
     'crossview_tiny_croco': crossview_tiny_croco,
     'croco_v1': croco_v1,
@@ -83,7 +109,7 @@ RELEASED_PRESETS = {
     'crocoflow_vitb_basedecoder': partial(croco_flow, croco_v2_vitb_base)}
 
 
-def preset_name(config: ModelConfig | CroCoConfig) -> str | None:
+def preset_name(config: ModelConfig | CroCoConfig | OneViewConfig) -> str | None:
     """Return the first preset that is this architecture, if there is one."""
-    presets = {**COMPLETION_PRESETS, **MODEL_PRESETS, **RELEASED_PRESETS}
+    presets = {**COMPLETION_PRESETS, **MODEL_PRESETS, **ONE_VIEW_PRESETS, **RELEASED_PRESETS}
     return next((name for name, build in presets.items() if build() == config), None)

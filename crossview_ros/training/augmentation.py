@@ -21,8 +21,8 @@ def crop_and_scale(batch: Batch, crop_hw: tuple[int, int], scale_range: tuple[fl
     """
     Enlarge by one random factor, cut one random window, and flip top to bottom at random.
 
-    Images are interpolated; disparity [px] and flow [px] are taken from the nearest pixel, so
-    that object borders stay sharp, and multiplied by the factor.
+    Images are interpolated; fields are taken from the nearest pixel, so that object borders stay
+    sharp; disparity [px] and flow [px] are multiplied by the factor, depth [m] is not.
 
     :param batch: Float images (B, 3, H, W) in [0, 1], float fields, bool masks.
     :param generator: Of the CPU, wherever the batch lies.
@@ -41,8 +41,9 @@ def crop_and_scale(batch: Batch, crop_hw: tuple[int, int], scale_range: tuple[fl
             field = F.interpolate(field, size, mode='bilinear', antialias=scale < 1)
         else:
             nearest = F.interpolate(field.float(), size, mode='nearest-exact')
-            field = nearest.bool() if name in MASKS else \
-                nearest * factors[:field.shape[1]].view(-1, 1, 1).to(field)
+            if name in FIELDS_PX:
+                nearest = nearest * factors[:field.shape[1]].view(-1, 1, 1).to(field)
+            field = nearest.to(field.dtype)
         field = field[..., top:top + crop_hw[0], left:left + crop_hw[1]]
         if flip:
             field = field.flip(-2)
@@ -50,6 +51,38 @@ def crop_and_scale(batch: Batch, crop_hw: tuple[int, int], scale_range: tuple[fl
                 field = torch.cat((field[:, :1], -field[:, 1:]), 1)
         out[name] = field
     return out
+
+
+def middle(batch: Batch, crop_hw: tuple[int, int]) -> Batch:
+    """Cut the window in the middle of all images and fields (B, C, H, W); the rest stays."""
+    rows, cols = crop_hw
+
+    def cut(value: Tensor) -> Tensor:
+        top, left = (value.shape[-2] - rows) // 2, (value.shape[-1] - cols) // 2
+        return value[..., top:top + rows, left:left + cols]
+    return {name: cut(value) if value.ndim == 4 else value for name, value in batch.items()}
+
+
+def flip_pose_views(batch: Batch, generator: torch.Generator) -> Batch:
+    """
+    Mirror two views left to right, top to bottom, and swap them in time, each at random.
+
+    A mirror M = diag(-1, 1, 1, 1) turns the motion T of the camera into M T M.
+
+    :param batch: ``previous``, ``left`` (B, 3, H, W), ``T_previous_left`` (B, 4, 4).
+    :param generator: Of the CPU, wherever the batch lies.
+    """
+    previous, left, T = (batch[name] for name in ('previous', 'left', 'T_previous_left'))
+    mirror_x, mirror_y, swap = (torch.rand(3, generator=generator) < 0.5).tolist()
+    for axis, drawn in ((0, mirror_x), (1, mirror_y)):
+        if drawn:
+            mirror = T.new_ones(4)
+            mirror[axis] = -1
+            T = mirror[:, None] * T * mirror
+            previous, left = previous.flip(-1 - axis), left.flip(-1 - axis)
+    if swap:
+        previous, left, T = left, previous, torch.linalg.inv(T)
+    return {'previous': previous, 'left': left, 'T_previous_left': T}
 
 
 def photometric(batch: Batch, strength: float, generator: torch.Generator) -> Batch:

@@ -7,16 +7,14 @@ raw confidence c stands for (larger c, more doubt), without its constant log 2.
 
 Source: croco.md 6.1 and 6.2; Weinzaepfel et al., CroCo v2, ICCV 2023.
 """
-import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 import math
 
 from crossview_ros.errors import CheckpointError, ConfigError
+from crossview_ros.networks.official_file import parse_call
 import torch
 from torch import Tensor
-
-LONGEST_CRITERION = 200   # characters; an official one has a third of it
 
 
 @dataclass(frozen=True)
@@ -135,31 +133,19 @@ def parse_criterion(text: str) -> Criterion:
     :param text: Such as ``LaplacianLossBounded2(max_gtnorm=None, a=3.0, b=3.0)``.
     :raises CheckpointError: If it is anything but a known name with numbers or None.
     """
-    call = _parsed_call(text)
     try:
-        _check_name(call.func.id)
-        return criterion(call.func.id, **_arguments(call))
-    except (ConfigError, ValueError, TypeError) as error:   # the latter two: no literal
-        raise CheckpointError(f"cannot read the loss '{text}': {error}") from error
-
-
-def _parsed_call(text: str) -> ast.Call:
-    try:
-        call = ast.parse(text.strip()[:LONGEST_CRITERION], mode='eval').body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        name, positional, named = parse_call(text)
+    except CheckpointError as error:
         raise CheckpointError(f"'{text[:80]}' is no loss such as LaplacianLoss()") from error
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-        raise CheckpointError(f"'{text[:80]}' is no loss such as LaplacianLoss()")
-    return call
-
-
-def _arguments(call: ast.Call) -> dict[str, float | None]:
-    takes = CRITERIA[call.func.id]
-    named = [*zip(takes, call.args), *((item.arg, item.value) for item in call.keywords)]
-    arguments = {key: ast.literal_eval(node) for key, node in named}
-    if len(call.args) > len(takes) or None in arguments or len(arguments) < len(named):
-        raise ConfigError(f'{call.func.id} takes {", ".join(takes)}, each once')
-    return arguments
+    try:
+        _check_name(name)
+        takes = CRITERIA[name]
+        given = dict(zip(takes, positional))
+        if len(positional) > len(takes) or given.keys() & named.keys():
+            raise ConfigError(f'{name} takes {", ".join(takes)}, each once')
+        return criterion(name, **given, **named)
+    except ConfigError as error:
+        raise CheckpointError(f"cannot read the loss '{text}': {error}") from error
 
 
 def _check_name(name: str) -> None:

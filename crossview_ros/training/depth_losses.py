@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loss of monocular depth: SigLoss, scale-invariant in the logarithm (simipu.md 11)."""
+"""Losses of monocular depth, in the logarithm: SigLoss (simipu.md 11), and L1 with doubt."""
+from crossview_ros.networks.heads import Prediction
+from crossview_ros.training.losses import matching_loss
 import torch
 from torch import Tensor
 
@@ -28,3 +30,19 @@ def sig_loss(depth: Tensor, truth: Tensor, valid: Tensor | None = None,
         return 0 * depth.sum()
     mean = MEAN_WEIGHT ** 0.5 * error.mean()
     return mean.abs() if mean_only else (error.var() + mean.square()).sqrt()
+
+
+def log_depth_loss(prediction: Prediction, truth: Tensor) -> dict[str, Tensor]:
+    """
+    Compare the logarithms of depths: an error of 10 % counts alike near and far.
+
+    As `matching_loss`: L1, and a Laplace scale b of the logarithmic error, so that the depth's
+    own scale is b times the depth [m].
+
+    :param prediction: Value (B, 1, H, W) > 0 [m]; log_scale (B, 1, H, W) is log b.
+    :param truth: (B, 1, H, W) [m]; not finite or not above 0: unknown.
+    :return: ``loss`` to minimise; ``epe``, the mean |logarithmic error|, and ``nll``, detached.
+    """
+    known = truth.isfinite() & (truth > 0)
+    log_truth = torch.where(known, truth, torch.nan).log()
+    return matching_loss(prediction._replace(value=prediction.value.log()), log_truth)

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one training loop: steps, schedule, validation, checkpoints, log."""
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-import contextlib
 import math
 import time
 
 from crossview_ros.config import from_dict, to_dict
-from crossview_ros.errors import CheckpointError
+from crossview_ros.errors import CheckpointError, ConfigError
+from crossview_ros.training.board import open_board
+from crossview_ros.training.engine import Engine, Procedure
 from crossview_ros.training.optimizer import learning_rate, make_optimizer, WeightAverage
+from crossview_ros.training.panels import panels
 from crossview_ros.training.records import Batch
 from crossview_ros.training.run_config import RunConfig
 from crossview_ros.training.run_state import RunFolder
 from crossview_ros.training.tasks.step import Task
 import torch
-from torch import nn
+from torch import nn, Tensor
 
 Report = Callable[[dict], None]
 
@@ -24,40 +27,53 @@ class Trainer:
     Everything a run keeps between steps; not for use by several threads.
 
     ``fit`` may be interrupted at any moment: the next Trainer with ``resume`` goes on from the
-    newest checkpoint with the same data, since batches are a function of the step alone.
+    newest checkpoint with the same data, since everything random is a function of the step.
+    A batch is cut into parts of ``micro_batch`` rows, whose mean loss counts; each process takes
+    its share of the parts. So the result does not depend on how many processes there are.
     """
 
     def __init__(self, config: RunConfig, model: nn.Module, task: Task, training, validation,
-                 folder: RunFolder, report: Report):
+                 folder: RunFolder, report: Report, engine: Engine | None = None):
         """
         Set up the optimizer.
 
         :param task: An entry of `TASKS`, made; ``training`` and ``validation`` are its batches.
         :param report: Called with each log record: a mapping of scalars, names end in units.
+        :param engine: None: this process alone, on the device of the model.
+        :raises ConfigError: If the batch cannot be shared evenly by the processes.
         """
         self.config, self.model, self.task, self.folder = config, model, task, folder
         self.training, self.validation, self.report = training, validation, report
+        self.engine = engine or Engine(next(model.parameters()).device, config.precision)
+        self.parts = _parts(config, self.engine)
+        self.procedure = self.engine.wrap(Procedure(task, model))
         self.optimizer = make_optimizer(model, config.optimizer)
         self.average = WeightAverage(model, config.optimizer.ema_decay)
         self.step = 0
         self.elapsed_s = 0.0
         self.best_score = math.inf
+        self._stopping = False
+        self._interval = _Interval()
+        self._board = None
 
     def resume(self) -> str:
-        """Load the newest readable checkpoint of the folder and return its file name."""
-        state, name = self.folder.load()
+        """Load the newest readable checkpoint of the folder and say where it came from."""
+        state, source = self.folder.load()
         # read strictly, so that settings which the file does not know have their defaults
         stored = to_dict(from_dict(RunConfig, state['config'], str(self.folder.path)))
         if stored != to_dict(self.config):
             changed = sorted(k for k in stored if stored[k] != to_dict(self.config)[k])
             raise CheckpointError(f'{self.folder.path} was trained with other settings '
                                   f'({", ".join(changed)}); resume with its own config.yaml')
-        self.model.load_state_dict(state['model'])
-        self.optimizer.load_state_dict(state['optimizer'])
-        self.average.weights = state['average']
+        self._load_weights(state['model'], state['average'])
+        self._load_optimizer(state['optimizer'])
+        if 'scaler' in state:
+            self.engine.scaler.load_state_dict(state['scaler'])
         self.step, self.elapsed_s = state['step'], state['elapsed_s']
         self.best_score = state['best_score']
-        return name
+        if self.engine.rank == 0:
+            self.folder.forget_after(self.step)
+        return source
 
     def fit(self, leg_s: float = math.inf) -> None:
         """
@@ -67,86 +83,128 @@ class Trainer:
             goes on where the next Trainer resumes.
         """
         config = self.config
-        self.model.train()
+        self.procedure.train()
         end_s = time.monotonic() + leg_s
+        self._open_board()
         for batch, wait_s in self._prefetched():
             start_s = time.monotonic()
             lr = self._learning_rate()
             scalars = self._optimize(batch, lr)
             self.step += 1
-            self.elapsed_s += time.monotonic() - start_s + wait_s
+            step_s = time.monotonic() - start_s + wait_s
+            self._interval.add(config.batch_size, step_s, wait_s)
+            leg_over = self._agree(self.elapsed_s + step_s, time.monotonic() > end_s)
             if self.step % config.log_every == 0 or self._done():
-                self._log(scalars, lr, wait_s, time.monotonic() - start_s + wait_s)
+                self._log(scalars, lr, step_s)
             if self.step % config.validate_every == 0 or self._done():
                 self.validate()
-            leg_over = time.monotonic() > end_s
             if self.step % config.checkpoint_every == 0 or self._done() or leg_over:
                 self.save()
             if leg_over:
                 break
 
+    def stop(self) -> None:
+        """End `fit` after the step that runs, with a checkpoint; for signal handlers."""
+        self._stopping = True
+
     def validate(self) -> dict[str, float]:
-        """Measure the averaged weights on the held-out records."""
+        """Measure the averaged weights on the held-out records; keep them if they are the best."""
         start_s = time.monotonic()
         own = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.weights)
-        self.model.eval()
+        self.procedure.eval()
         # read before autocast begins: it knows no float64
-        batches = list(self.validation.validation_batches(self.config.batch_size))
-        with self._autocast():
-            metrics = self.task.validate(self.model, map(self._on_device, batches))
+        batches = list(self.validation.validation_batches(
+            self.config.micro_batch or self.config.batch_size))
+        with self.engine.autocast():
+            metrics = self.procedure('validate', map(self._on_device, batches))
+            self._show(batches[0])
         self.model.load_state_dict(own)
-        self.model.train()
-        self.elapsed_s += time.monotonic() - start_s
-        self.best_score = min(self.best_score, self.task.score(metrics))
-        record = {'step': self.step, **{f'val_{k}': v for k, v in metrics.items()}}
-        self.folder.log(record)
-        self.report(record)
+        self.procedure.train()
+        self._agree(self.elapsed_s + time.monotonic() - start_s, False)
+        score = self.task.score(metrics)
+        if score < self.best_score:
+            self.best_score = score
+            self._write(self.folder.save_best, self._result())
+        self._record({'step': self.step, **{f'val_{k}': v for k, v in metrics.items()}})
         return metrics
 
     def save(self) -> None:
         """Write a checkpoint from which `resume` continues exactly."""
-        self.folder.save({
-            'config': to_dict(self.config), 'architecture': to_dict(self.model.config),
-            'model': self.model.state_dict(), 'average': self.average.weights,
-            'optimizer': self.optimizer.state_dict(), 'step': self.step,
-            'elapsed_s': self.elapsed_s, 'best_score': self.best_score})
+        self._write(self.folder.save, {
+            **self._result(), 'model': self.model.state_dict(),
+            'optimizer': self.optimizer.state_dict(), 'scaler': self.engine.scaler.state_dict()})
 
-    def _optimize(self, batch: Batch, lr: float) -> dict[str, float]:
+    def _result(self) -> dict:
+        return {'config': to_dict(self.config), 'architecture': to_dict(self.model.config),
+                'average': self.average.weights, 'step': self.step, 'elapsed_s': self.elapsed_s,
+                'best_score': self.best_score}
+
+    def _write(self, write: Callable[[dict], None], state: dict) -> None:
+        state = self.engine.whole(state)   # all processes take part, one writes
+        if self.engine.rank == 0:
+            write(state)
+
+    def _load_weights(self, weights: dict[str, Tensor], average: dict[str, Tensor]) -> None:
+        like = self.model.state_dict()
+        self.model.load_state_dict({k: self.engine.spread(v, like[k]) for k, v in weights.items()})
+        self.average.weights = {k: self.engine.spread(v, like[k]) for k, v in average.items()}
+
+    def _load_optimizer(self, state: dict) -> None:
+        parameters = [p for group in self.optimizer.param_groups for p in group['params']]
+        spread = {index: {
+            name: self.engine.spread(value, parameters[index])
+            if isinstance(value, Tensor) and value.shape == parameters[index].shape else value
+            for name, value in values.items()} for index, values in state['state'].items()}
+        self.optimizer.load_state_dict({**state, 'state': spread})
+
+    def _optimize(self, batch: Batch, lr: float) -> dict[str, Tensor]:
+        """Take a step with the mean loss of the parts; return what to log of this process."""
         for group in self.optimizer.param_groups:
-            group['lr'] = lr
-        with self._autocast():
-            output = self.task.step(self.model, self._on_device(batch))
+            group['lr'] = lr * group['lr_scale']
         self.optimizer.zero_grad(set_to_none=True)
-        output.loss.backward()
-        clip = self.config.optimizer.clip_norm or math.inf
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        if torch.isfinite(norm):   # one bad batch must not poison the weights
-            self.optimizer.step()
+        sums: dict[str, Tensor] = {}
+        share = 1 / len(self.parts)
+        for part in self.parts:
+            rows = self._on_device({k: v[part.rows] for k, v in batch.items()})
+            torch.manual_seed(_seed(self.config.seed, self.step, part.number))
+            with self.engine.keeping_gradients(self.procedure, part is not self.parts[-1]):
+                with self.engine.autocast():
+                    output = self.procedure('step', rows)
+                self.engine.backward(output.loss * share)
+            for name, value in {'loss': output.loss, **output.scalars}.items():
+                sums[name] = sums.get(name, 0.0) + value.detach() * share
+        norm, stepped = self.engine.update(self.optimizer,
+                                           self.config.optimizer.clip_norm or math.inf)
+        if stepped:
             self.average.update(self.model, self.step)
-        return {'loss': float(output.loss.detach()), 'gradient_norm': float(norm),
-                **{name: float(value) for name, value in output.scalars.items()}}
+        return {**sums, 'gradient_norm': norm}
 
     def _on_device(self, batch: Batch) -> Batch:
-        device = next(self.model.parameters()).device
-        return {name: value.to(device) for name, value in batch.items()}
+        return {name: value.to(self.engine.device, non_blocking=True)
+                for name, value in batch.items()}
 
-    def _autocast(self) -> contextlib.AbstractContextManager:
-        if self.config.precision == 'fp32':
-            return contextlib.nullcontext()
-        device = next(self.model.parameters()).device.type
-        return torch.autocast(device, dtype=torch.bfloat16)
+    def _agree(self, elapsed_s: float, leg_over: bool) -> bool:
+        """Let all processes have one clock and one opinion on whether to stop."""
+        self.elapsed_s, over = self.engine.greatest(elapsed_s, leg_over or self._stopping)
+        return bool(over)
 
     def _prefetched(self) -> Iterator[tuple[Batch, float]]:
-        """Yield batches made one step ahead in a thread, with the seconds waited for each."""
-        with ThreadPoolExecutor(1) as pool:
-            upcoming = pool.submit(self.training.training_batch, self.step)
+        """Yield batches made ahead in threads, with the seconds waited for each."""
+        ahead = self.config.engine.batches_ahead
+        with ThreadPoolExecutor(ahead) as pool:
+            upcoming = deque(pool.submit(self._batch, self.step + i) for i in range(ahead))
             while not self._done():
                 start_s = time.monotonic()
-                batch = upcoming.result()
+                batch = upcoming.popleft().result()
                 wait_s = time.monotonic() - start_s
-                upcoming = pool.submit(self.training.training_batch, self.step + 1)
+                upcoming.append(pool.submit(self._batch, self.step + ahead))
                 yield batch, wait_s
+
+    def _batch(self, step: int) -> Batch:
+        batch = self.training.training_batch(step)
+        pin = self.engine.device.type == 'cuda'   # lets copies run beside kernels
+        return {k: v.pin_memory() if pin and not v.is_cuda else v for k, v in batch.items()}
 
     def _learning_rate(self) -> float:
         config = self.config
@@ -161,8 +219,65 @@ class Trainer:
     def _done(self) -> bool:
         return self._progress() >= 1
 
-    def _log(self, scalars: dict[str, float], lr: float, wait_s: float, step_s: float) -> None:
-        record = {'step': self.step, 'lr': lr, **scalars, 'step_s': step_s,
-                  'data_wait_percent': 100 * wait_s / step_s, 'elapsed_s': self.elapsed_s}
-        self.folder.log(record)
-        self.report(record)
+    def _log(self, scalars: dict[str, Tensor], lr: float, step_s: float) -> None:
+        done = self._progress()
+        self._record({'step': self.step, 'lr': lr, **self.engine.mean(scalars), 'step_s': step_s,
+                      **self._interval.rates(), 'elapsed_s': self.elapsed_s,
+                      'eta_s': self.elapsed_s * max(0.0, 1 - done) / done,
+                      'num_skipped': getattr(self.training, 'num_skipped', 0)})
+        self._interval = _Interval()
+
+    def _record(self, record: dict) -> None:
+        if self.engine.rank == 0:
+            self.folder.log(record)
+            self.report(record)
+            if self._board is not None:
+                self._board.scalars(record)
+
+    def _open_board(self) -> None:
+        if self.engine.rank == 0 and self.config.engine.tensorboard and self._board is None:
+            self._board = open_board(self.folder.path / 'tensorboard', self.step)
+
+    def _show(self, batch: Batch) -> None:
+        if self._board is not None and not self.engine.sharded:
+            self._board.images(self.step, panels(self.config, self.model, self._on_device(batch)))
+
+
+class _Part:
+    """Rows of a batch that go through the network together."""
+
+    def __init__(self, number: int, size: int):
+        self.number, self.rows = number, slice(number * size, (number + 1) * size)
+
+
+class _Interval:
+    """Sums of time since the last log record."""
+
+    def __init__(self):
+        self.samples, self.total_s, self.wait_s = 0, 0.0, 0.0
+
+    def add(self, samples: int, step_s: float, wait_s: float) -> None:
+        """Count a step."""
+        self.samples += samples
+        self.total_s += step_s
+        self.wait_s += wait_s
+
+    def rates(self) -> dict[str, float]:
+        """Return throughput and the share of the time that was spent waiting for data."""
+        return {'pairs_per_s': self.samples / self.total_s,
+                'data_wait_percent': 100 * self.wait_s / self.total_s}
+
+
+def _parts(config: RunConfig, engine: Engine) -> list[_Part]:
+    """Return the parts of a batch that this process computes."""
+    size = config.micro_batch or config.batch_size // engine.world_size
+    count = config.batch_size // size if size else 0
+    if count % engine.world_size or count * size != config.batch_size:
+        raise ConfigError(f'batch_size {config.batch_size} in parts of {size} (micro_batch) '
+                          f'cannot be shared evenly by {engine.world_size} processes')
+    own = count // engine.world_size
+    return [_Part(number, size) for number in range(engine.rank * own, (engine.rank + 1) * own)]
+
+
+def _seed(seed: int, step: int, part: int) -> int:
+    return (seed * 1_000_003 + step) * 4099 + part

@@ -10,6 +10,7 @@ from crossview_ros.networks.croco import CroCoConfig
 from crossview_ros.networks.downstream import Normalisation
 from crossview_ros.networks.patches import random_mask
 from crossview_ros.training.augmentation import colour_jitter, normalise, random_crops
+from crossview_ros.training.dataset_batches import DatasetBatches
 from crossview_ros.training.records import Batch, indices_of_step
 from crossview_ros.training.run_config import RunConfig
 import numpy as np
@@ -74,8 +75,7 @@ class PairBatches:
             yield {**self._normalised(batch), 'mask': masks[first:first + size]}
 
     def _masks(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        rows, cols = (side // self.architecture.patch_size for side in self.config.data.crop_hw)
-        return random_mask(count, rows * cols, self.architecture.mask_ratio, generator=generator)
+        return draw_masks(count, self.config, self.architecture, generator)
 
     def _read(self, indices) -> Batch:
         records = [self.dataset[i] for i in indices]
@@ -85,3 +85,45 @@ class PairBatches:
     def _normalised(self, views: Batch) -> Batch:
         norm = self.normalisation
         return {name: normalise(image, norm.mean, norm.std) for name, image in views.items()}
+
+
+class PairFileBatches:
+    """Add masks, and for validation wrong references, to the pairs of data sets or bags."""
+
+    def __init__(self, views: DatasetBatches, architecture: CroCoConfig):
+        """
+        Wrap batches of views.
+
+        :param views: Gives ``target`` and ``reference``.
+        """
+        self.views, self.architecture, self.config = views, architecture, views.config
+
+    def training_batch(self, step: int) -> Batch:
+        """Return the augmented batch of an optimizer step; as `PairBatches`."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        batch = self.views.training_batch(step)
+        return {**batch, 'mask': self._masks(len(batch['target']), generator)}
+
+    def validation_batches(self, size: int) -> Iterator[Batch]:
+        """Yield the held-out pairs once; as `PairBatches`."""
+        batches = list(self.views.validation_batches(size))
+        generator = torch.Generator().manual_seed(self.config.data.seed)
+        for batch, following in zip(batches, batches[1:] + batches[:1]):
+            wrong = torch.cat((batch['reference'][1:], following['reference'][:1]))
+            yield {**batch, 'wrong_reference': wrong,
+                   'mask': self._masks(len(batch['target']), generator)}
+
+    @property
+    def num_skipped(self) -> int:
+        """Count the damaged pairs met so far, where they may be skipped."""
+        return self.views.num_skipped
+
+    def _masks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        return draw_masks(count, self.config, self.architecture, generator)
+
+
+def draw_masks(count: int, config: RunConfig, architecture: CroCoConfig,
+               generator: torch.Generator) -> torch.Tensor:
+    """Draw (count, N) bool, True = hidden, for the crops of a run."""
+    rows, cols = (side // architecture.patch_size for side in config.data.crop_hw)
+    return random_mask(count, rows * cols, architecture.mask_ratio, generator=generator)

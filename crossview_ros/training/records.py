@@ -10,9 +10,11 @@ from crossview_ros.data.synthetic.dataset import (
 from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.data.synthetic.textures import make_atlas, TextureAtlas
 from crossview_ros.data.synthetic.view_pairs import PairConfig
-from crossview_ros.networks.downstream import ModelConfig
+from crossview_ros.networks.downstream import ModelConfig, OneViewConfig
 from crossview_ros.training import augmentation
-from crossview_ros.training.run_config import DataConfig, RunConfig
+from crossview_ros.training.data_config import DataConfig
+from crossview_ros.training.record_kinds import MATCHING, RecordKind
+from crossview_ros.training.run_config import RunConfig
 import numpy as np
 import torch
 
@@ -44,7 +46,7 @@ def indices_of_step(seed: int, step: int, size: int, count: int) -> list[int]:
     indices = []
     for position in range(step * size, (step + 1) * size):
         epoch, index = divmod(position, count)
-        indices.append(int(_order(seed, epoch, count)[index]))
+        indices.append(int(epoch_order(seed, epoch, count)[index]))
     return indices
 
 
@@ -55,7 +57,9 @@ class RecordBatches:
     Everything random is a function of (seed, step): a resumed run continues exactly.
     """
 
-    def __init__(self, folder: Path, config: RunConfig, architecture: ModelConfig):
+    def __init__(self, folder: Path, config: RunConfig,
+                 architecture: ModelConfig | OneViewConfig, kind: RecordKind = MATCHING):
+        self.kind = kind
         self.dataset = ShardDataset(folder)
         self.count = min(len(self.dataset), config.data.num_records)
         self.config = config
@@ -73,34 +77,31 @@ class RecordBatches:
         config = self.config
         records = render_records(config.batch_size, config.data.size_hw, SceneConfig(), atlas,
                                  generator)
-        return {name: records[name] for name in (*augmentation.VIEWS, *augmentation.FIELDS_PX,
-                                                 *augmentation.MASKS)}
+        return self.kind.fields(records)
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Crop, scale, change colours, and normalise."""
+        """Move, change colours, and normalise."""
         data = self.config.data
-        batch = augmentation.crop_and_scale(batch, data.crop_hw, data.scale_range, generator)
+        batch = self.kind.move(batch, data, generator)
         batch = augmentation.photometric(batch, data.photometric, generator)
-        batch = augmentation.erase(batch, ('right',), 0.3, generator)
+        if 'right' in batch:
+            batch = augmentation.erase(batch, ('right',), 0.3, generator)
         return self._normalised(batch)
 
     def validation_batches(self, size: int) -> Iterator[Batch]:
         """Yield all records once, centre-cropped to the training crop, not augmented."""
-        rows, cols = self.config.data.crop_hw
-        height, width = self.config.data.size_hw
-        top, left = (height - rows) // 2, (width - cols) // 2
         for first in range(0, len(self.dataset), size):
             batch = self._read(range(first, min(first + size, len(self.dataset))))
-            batch = {k: v[..., top:top + rows, left:left + cols] for k, v in batch.items()}
-            yield self._normalised(batch)
+            yield self._normalised(augmentation.middle(batch, self.config.data.crop_hw))
 
     def _read(self, indices) -> Batch:
-        records = [self.dataset[i] for i in indices]
+        records = [self.dataset.record(i) for i in indices]
         batch = {key: torch.from_numpy(np.stack([record[key] for record in records]))
                  for key in records[0]}
-        return {key: value.float() / 255 if key in augmentation.VIEWS else
-                (value if value.dtype == torch.bool else value.float())
-                for key, value in batch.items()}
+        return self.kind.fields({
+            key: value.float() / 255 if key in augmentation.VIEWS else
+            (value if value.dtype == torch.bool else value.float())
+            for key, value in batch.items()})
 
     def _normalised(self, batch: Batch) -> Batch:
         norm = self.normalisation
@@ -136,7 +137,8 @@ class OnlineBatches:
 
 
 @lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Return the order in which an epoch shows ``count`` samples."""
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one YAML file in config/train describes: a training run."""
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from crossview_ros.data.synthetic.view_pairs import PairConfig
+from crossview_ros.config import from_dict, to_dict
 from crossview_ros.errors import ConfigError
+from crossview_ros.training.data_config import DataConfig
 
 
 @dataclass(frozen=True)
@@ -14,21 +15,8 @@ class ModelChoice:
     preset: str = 'crossview_tiny'
     start_from: str | None = None     # model name, folder, or run folder; None: from scratch
     mask_ratio: float | None = None   # of the target's patches (croco); None: the preset's
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where training records come from and how they are augmented."""
-
-    online: bool = False              # render each batch on the training device, keep none
-    num_records: int = 4000           # rendered once and kept; a record holds three images
-    size_hw: tuple[int, int] = (192, 256)     # [px] of a rendered record
-    crop_hw: tuple[int, int] = (160, 224)     # [px] shown to the network
-    scale_range: tuple[float, float] = (0.9, 1.4)   # random enlargement before the crop
-    photometric: float = 1.0          # strength of colour, noise and blur augmentation
-    num_validation: int = 64          # held-out records, rendered with other seeds and textures
-    seed: int = 0
-    pairs: PairConfig = field(default_factory=PairConfig)   # how far two views differ (croco)
+    backbone: dict[str, Any] = field(default_factory=dict)   # fields other than the preset's
+    head: dict[str, Any] = field(default_factory=dict)       # likewise, of each head
 
 
 @dataclass(frozen=True)
@@ -51,18 +39,31 @@ class OptimizerConfig:
     weight_decay: float = 0.01        # matrices only; biases, norms and scalars are exempt
     betas: tuple[float, float] = (0.9, 0.98)
     clip_norm: float = 1.0            # of the whole gradient; 0 switches clipping off
+    layer_decay: float = 1.0          # of the learning rate, for each block further from the head
     ema_decay: float = 0.99           # of the averaged weights that are validated and exported
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How the work is done; none of it changes what is computed, but for rounding."""
+
+    strategy: Literal['ddp', 'fsdp'] = 'ddp'   # of several processes: copies, or spread weights
+    compiled: bool = False            # the blocks, by torch.compile
+    recompute: bool = False           # activations of the blocks: less memory, a third more time
+    batches_ahead: int = 1            # made while a step runs, each in a thread of its own
+    tensorboard: bool = True          # scalars and pictures, where the package is installed
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """A whole run; `--set a.b=value` of pretrain and finetune overrides any field."""
 
-    task: Literal['croco', 'stereo', 'flow', 'multi']
+    task: Literal['croco', 'stereo', 'flow', 'multi', 'depth', 'pose']
     steps: int                        # optimizer steps in all
-    batch_size: int = 8               # records an optimizer step
+    batch_size: int = 8               # records an optimizer step, over all processes
+    micro_batch: int | None = None    # records a forward pass; None: batch_size / processes
     max_minutes: float | None = None  # the schedule ends here if the steps have not by then
-    precision: Literal['fp32', 'bf16'] = 'fp32'
+    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'   # weights stay fp32
     seed: int = 0
     log_every: int = 20               # optimizer steps
     validate_every: int = 250         # optimizer steps
@@ -70,13 +71,35 @@ class RunConfig:
     model: ModelChoice = field(default_factory=ModelChoice)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     pixel_loss: PixelLossConfig = field(default_factory=PixelLossConfig)
+    smoke: dict[str, Any] = field(default_factory=dict)   # changes that make it a run of seconds
 
     def __post_init__(self):
         if self.steps < 1 or self.batch_size < 1:
             raise ConfigError(f'steps and batch_size must be at least 1, got {self.steps} '
                               f'and {self.batch_size}')
-        if any(c > s * self.data.scale_range[0]
-               for c, s in zip(self.data.crop_hw, self.data.size_hw)):
-            raise ConfigError(f'data.crop_hw {self.data.crop_hw} does not fit data.size_hw '
-                              f'{self.data.size_hw} at scale {self.data.scale_range[0]}')
+        if self.micro_batch is not None and (
+                self.micro_batch < 1 or self.batch_size % self.micro_batch):
+            raise ConfigError(f'micro_batch {self.micro_batch} must divide batch_size '
+                              f'{self.batch_size}')
+        if self.engine.batches_ahead < 1:
+            raise ConfigError('engine.batches_ahead must be at least 1, got '
+                              f'{self.engine.batches_ahead}')
+
+
+def smoke_run(config: RunConfig) -> RunConfig:
+    """
+    Return the run of seconds that the config describes: its ``smoke`` changes on top of it.
+
+    :raises ConfigError: If they are no settings of a run.
+    """
+    return from_dict(RunConfig, _merged({**to_dict(config), 'smoke': {}}, config.smoke), 'smoke')
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return nested mappings in which only what is named in both or in the second changes."""
+    return {**values, **{
+        key: _merged(values[key], change)
+        if isinstance(change, dict) and isinstance(values.get(key), dict) else change
+        for key, change in changes.items()}}

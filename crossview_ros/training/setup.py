@@ -9,10 +9,13 @@ from crossview_ros.errors import ConfigError
 from crossview_ros.networks.checkpoint import load_network
 from crossview_ros.networks.croco import CroCoConfig
 from crossview_ros.networks.downstream import ModelConfig
+from crossview_ros.networks.pretrained import resample_cosine
+from crossview_ros.training.batches import open_batches
+from crossview_ros.training.blocks import prepare_blocks
+from crossview_ros.training.engine import Engine, open_engine
 from crossview_ros.training.loop import Report, Trainer
-from crossview_ros.training.records import OnlineBatches, prepare_records
 from crossview_ros.training.run_config import RunConfig
-from crossview_ros.training.run_state import RunFolder
+from crossview_ros.training.run_state import BEST, environment, LAST, PREVIOUS, RunFolder
 from crossview_ros.training.tasks import TASKS, TASKS_OF_VERB
 from crossview_ros.training.tasks.step import Task
 import torch
@@ -34,18 +37,29 @@ def open_run(verb: str, config_path: Path, overrides: list[str], run_dir: Path, 
     folder = RunFolder(run_dir)
     config = folder.config() if resume else load_config(RunConfig, config_path, overrides)
     task, model = build(verb, config)
-    model = model.to(pick_device(device))
-    if not resume:
-        folder.create(config)
-    folders = prepare_records(config.data, cache_dir, progress, threads or os.cpu_count() or 1,
-                              task.records_config())
-    training, validation = (task.batches(path, config, model.config) for path in folders)
-    if config.data.online:
-        training = OnlineBatches(training, next(model.parameters()).device)
-    trainer = Trainer(config, model, task, training, validation, folder, report)
+    engine = open_engine(device, config.precision, config.engine.strategy)
+    model = model.to(engine.device)
+    prepare_blocks(model, config.engine)
+    if engine.rank == 0:
+        if not resume:
+            folder.create(config)
+        folder.add_environment(environment(engine.device, engine.world_size))
+    training, validation = _open_batches_in_turn(engine, lambda: open_batches(
+        task, model, config, cache_dir, progress, threads or os.cpu_count() or 1))
+    trainer = Trainer(config, model, task, training, validation, folder, report, engine)
     if resume:
-        report({'resumed_from': trainer.resume(), 'step': trainer.step})
+        source = trainer.resume()
+        if engine.rank == 0:
+            report({'resumed_from': source, 'step': trainer.step})
     return trainer
+
+
+def _open_batches_in_turn(engine: Engine, open_all: Callable[[], tuple]) -> tuple:
+    """Let one process of each computer render what is missing before the others read it."""
+    if engine.local_rank == 0:
+        opened = open_all()
+    engine.wait()
+    return opened if engine.local_rank == 0 else open_all()
 
 
 def build(verb: str, config: RunConfig) -> tuple[Task, nn.Module]:
@@ -70,6 +84,8 @@ def start_from(model: nn.Module, source: str) -> None:
     """
     Copy every weight that a run or a model has under the same name and of the same shape.
 
+    Cosine positions of another grid are resampled (croco.md 3.7).
+
     :param source: Run folder, or what `load_network` takes.
     :raises ConfigError: If the encoder gets nothing.
     """
@@ -77,35 +93,26 @@ def start_from(model: nn.Module, source: str) -> None:
     weights = RunFolder(run).load()[0]['average'] if (run / 'config.yaml').is_file() \
         else load_network(source).state_dict()
     own = model.state_dict()
+    grid_hw = model.encoder.config.grid_hw
+    weights = {k: resample_cosine(v, grid_hw) if k.endswith('.pos_embed') and k in own
+               and v.shape != own[k].shape else v for k, v in weights.items()}
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     if not any(name.startswith('encoder.') for name in fitting):
         raise ConfigError(f"model.start_from '{source}' shares no encoder weights with the preset")
     model.load_state_dict(fitting, strict=False)
 
 
-def pick_device(name: str) -> torch.device:
-    """
-    Resolve auto, cpu or cuda.
-
-    :raises ConfigError: If cuda is asked for and there is none.
-    """
-    if name == 'cuda' and not torch.cuda.is_available():
-        raise ConfigError('--device cuda: torch finds no CUDA device; use --device cpu')
-    if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return torch.device(name)
-
-
-def load_run(run_dir: Path) -> tuple[RunConfig, ModelConfig | CroCoConfig,
-                                     dict[str, torch.Tensor], dict]:
+def load_run(run_dir: Path, best: bool = False) -> tuple[
+        RunConfig, ModelConfig | CroCoConfig, dict[str, torch.Tensor], dict]:
     """
     Read a run's result: its config, architecture, averaged weights and a short history.
 
+    :param best: Of the best validation, in place of the last step.
     :return: The architecture is a `CroCoConfig` where the task was croco.
     :raises CheckpointError: If the folder holds no readable checkpoint.
     """
     folder = RunFolder(run_dir)
-    state, _ = folder.load()
+    state, _ = folder.load((BEST,) if best else (LAST, PREVIOUS))
     config = from_dict(RunConfig, state['config'], str(run_dir))
     model = from_dict(TASKS[config.task](config).architecture, state['architecture'],
                       str(run_dir))

@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verbs pretrain and finetune: one loop, each its own tasks."""
 import json
+import os
+import re
+import signal
 
 from crossview_ros.cli.main import main
 from crossview_ros.data.synthetic import dataset
+from crossview_ros.model_store import WEIGHTS
 from crossview_ros.networks import presets
 from crossview_ros.networks.croco import CroCoConfig
+from crossview_ros.training.loop import Trainer
+from crossview_ros.training.setup import load_run
 import pytest
+from safetensors.torch import load_file
+import torch
 import yaml
 
 CONFIG = """
@@ -78,7 +86,64 @@ def test_a_dry_run_prints_the_whole_config_and_touches_nothing(config, capsys):
     out = capsys.readouterr().out
     printed = yaml.safe_load(out)
     assert printed['steps'] == 7 and printed['optimizer']['betas'] == [0.9, 0.98]
-    assert '# parameters: ' in out
+    # width 16 and patches of 8 px (3 * 64 = 192 numbers); encoder: embedding 192 * 16 + 16, block
+    # 2 * 32 + (48 + 16) * 16 + 64 + 2 * 64 * 16 + 80, norm 32; decoder: embedding 16 * 16 + 16,
+    # a block with cross-attention, norms of which there are four, mask token 16; head 192 * 17
+    block = 2 * 32 + 16 * 64 + 64 + 2 * 64 * 16 + 80
+    decoder = block + 2 * 32 + 4 * 16 * 17
+    total = 192 * 16 + 16 + block + 32 + 16 * 17 + decoder + 32 + 16 + 192 * 17
+    assert f'# parameters: {total:,}\n' in out
+    assert '# data: 32 samples an epoch (rendered), 32 held out; 0.9 epochs of 8 steps' in out
+    assert re.search(r'# memory: about \d+\.\d\d GB', out)
+    assert re.search(r'# time: about \d+:\d\d:\d\d for 7 steps on one cpu\n', out)
     assert [path.name for path in config.parent.iterdir()] == [config.name]
     assert main(arguments(config, '--dry-run', '--set', 'step=7')) == 1
     assert "did you mean 'steps'?" in capsys.readouterr().err
+
+
+def test_a_bar_shows_loss_rate_throughput_waiting_and_the_end(config, capsys):
+    assert main(arguments(config)) == 0
+    error = capsys.readouterr().err
+    assert re.search(r'step 4/4 .*loss [\d.]+, lr [\d.e-]+, [\d.]+ pairs/s, '
+                     r'data wait \d+ %, ETA 0:00:00', error)
+
+
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(config, capsys, monkeypatch):
+    own = Trainer._optimize
+
+    def interrupted(trainer, batch, lr):
+        if trainer.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return own(trainer, batch, lr)
+    monkeypatch.setattr(Trainer, '_optimize', interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(arguments(config)) == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert 'stopped at step 2; go on with --resume' in capsys.readouterr().err
+    monkeypatch.setattr(Trainer, '_optimize', own)
+    assert main(arguments(config, '--resume')) == 0
+    assert 'steps     4' in capsys.readouterr().out
+
+
+def test_a_run_folder_says_what_made_it_and_exports_its_best_and_last_weights(config, capsys):
+    # the first step has rate 0, the others far too much: the best validation is the first
+    assert main(arguments(config, '--set', 'validate_every=1', '--set', 'optimizer.lr=4.0',
+                          '--set', 'optimizer.warmup_steps=4', '--set',
+                          'optimizer.ema_decay=0')) == 0
+    run = config.parent / 'run'
+    assert {path.name for path in run.iterdir()} == {
+        'config.yaml', 'environment.json', 'metrics.jsonl', 'last.pt', 'best.pt', 'tensorboard'}
+    facts = json.loads((run / 'environment.json').read_text())[-1]
+    assert set(facts) >= {'command', 'commit', 'device', 'python', 'torch', 'numpy'}
+    lines = [json.loads(line) for line in (run / 'metrics.jsonl').read_text().splitlines()]
+    scores = {line['step']: line['val_loss'] for line in lines if 'val_loss' in line}
+    best, last = (load_run(run, best) for best in (True, False))
+    assert best[3]['step'] == 1
+    assert scores[1] == min(scores.values()) == last[3]['best_score']
+    assert last[3]['step'] == 4
+    for flags, weights in ((['--best'], best[2]), ([], last[2])):
+        out = config.parent / f'model{len(flags)}'
+        assert main(['export', str(run), '--format', 'model', '--out', str(out), *flags]) == 0
+        exported = load_file(out / WEIGHTS)
+        name = 'decoder.mask_token'
+        torch.testing.assert_close(exported[name].float(), weights[name], rtol=1e-3, atol=1e-4)

@@ -111,7 +111,10 @@ def test_a_file_says_what_kind_of_network_it_holds(tmp_path):
         mask = [torch.arange(4)[None] > 1] if views == 2 else []
         with torch.no_grad():
             expected, found = (net(*[image] * views, *mask)[0] for net in (network, loaded))
-        assert torch.equal(found, expected)
+        # the same weights at other addresses: kernels may round the last bit otherwise
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+        weights = loaded.state_dict()
+        assert all(torch.equal(v, weights[k]) for k, v in network.state_dict().items())
         assert read_weights(tmp_path / 'weights.safetensors')[2]['licence'] == 'mine'
 
 

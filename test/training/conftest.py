@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs small enough for a test: narrow networks, a few rendered records and pairs."""
 from pathlib import Path
+import sys
 
 from crossview_ros.config import from_dict
 from crossview_ros.data.synthetic import dataset
@@ -16,6 +17,9 @@ from crossview_ros.training.run_state import RunFolder
 from crossview_ros.training.tasks import TASKS
 import pytest
 import torch
+
+# of the writers of data sets that `test_recipes` and `test_dataset_batches` train on
+sys.path.insert(0, str(Path(__file__).parents[1] / 'data' / 'datasets'))
 
 NARROW = {'enc_embed_dim': 32, 'enc_num_layers': 1, 'enc_num_heads': 2, 'dec_embed_dim': 32,
           'dec_num_layers': 1, 'dec_num_heads': 2, 'position': 'rope', 'stem': 'conv',

@@ -45,3 +45,19 @@ def test_matrices_and_the_mask_token_decay_while_biases_and_norms_do_not():
     assert all(name.endswith('.bias') or 'norm' in name for name in free_names)
     assert len(free_names) + len(decayed['params']) == len(names)
     assert (decayed['weight_decay'], free['weight_decay']) == (0.01, 0.0)
+
+
+def test_layer_decay_lowers_the_rate_block_by_block_towards_the_input():
+    model = CroCo(CroCoConfig(patch_size=8, enc_embed_dim=16, enc_num_layers=3, enc_num_heads=2,
+                              dec_embed_dim=16, dec_num_layers=1, dec_num_heads=2))
+    groups = make_optimizer(model, OptimizerConfig(layer_decay=0.5)).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    scales = {names[id(p)]: group['lr_scale'] for group in groups for p in group['params']}
+    assert len(scales) == len(names)
+    # three blocks: 0.5 to the power of the blocks passed on the way from the decoder
+    assert scales['encoder.patch_embed.proj.weight'] == 0.5 ** 4
+    assert scales['encoder.blocks.0.attn.qkv.weight'] == 0.5 ** 3
+    assert scales['encoder.blocks.2.norm1.bias'] == 0.5
+    assert scales['encoder.norm.weight'] == scales['decoder.blocks.0.mlp.fc1.weight'] == 1.0
+    free = {names[id(p)] for g in groups if g['weight_decay'] == 0 for p in g['params']}
+    assert free == {name for name, p in model.named_parameters() if p.ndim <= 1}

@@ -33,7 +33,8 @@ def test_truncated_newest_falls_back_to_the_one_before(folder, keep):
     last = folder.path / 'last.pt'
     last.write_bytes(last.read_bytes()[:keep])
     state, name = folder.load()
-    assert (state['step'], name) == (1, 'previous.pt')
+    assert state['step'] == 1
+    assert name.startswith('previous.pt, since last.pt is damaged')
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(folder):
@@ -56,7 +57,7 @@ def test_code_in_a_checkpoint_is_never_run(folder, tmp_path):
         def __reduce__(self):
             return trap.write_text, ('run',)
     (folder.path / 'last.pt').write_bytes(pickle.dumps(Hostile()))
-    assert folder.load()[1] == 'previous.pt'
+    assert folder.load()[1].startswith('previous.pt, since last.pt is damaged')
     assert not trap.exists()
 
 

@@ -164,10 +164,14 @@ class ShardDataset:
         arrays, row = self._locate(index)
         return {name: arrays[name][row] for name in arrays if name not in STORED_CAMERA}
 
+    def record(self, index: int) -> dict[str, np.ndarray]:
+        """Return all that is stored of a record, its camera included."""
+        arrays, row = self._locate(index)
+        return {name: values[row] for name, values in arrays.items()}
+
     def sample(self, index: int) -> MultiSample:
         """Return a record with its camera, fields in float32 and the flow's NaN kept."""
-        arrays, row = self._locate(index)
-        record = {name: arrays[name][row] for name in arrays}
+        record = self.record(index)
         rows, cols = record['left'].shape[1:]
         focal = float(record['focal'])
         camera = PinholeCamera(cols, rows, focal, focal, (cols - 1) / 2, (rows - 1) / 2)

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heads that turn the tokens of views into dense outputs."""
+"""Heads that turn the tokens of views into dense outputs or a relative pose."""
 from crossview_ros.networks.croco import CroCoConfig
 from crossview_ros.networks.heads.dpt import DptHead, DptHeadConfig
 from crossview_ros.networks.heads.matching import MatchingHead, MatchingHeadConfig
+from crossview_ros.networks.heads.pose import PoseHead, PoseHeadConfig, PosePrediction
 from crossview_ros.networks.heads.prediction import Prediction
 from torch import nn
 
-HEADS = {'matching': MatchingHead, 'dpt': DptHead}
+HEADS = {'matching': MatchingHead, 'dpt': DptHead, 'pose': PoseHead}
 
-HeadConfig = MatchingHeadConfig | DptHeadConfig   # told apart by the fields without default
+# told apart by the fields without default
+HeadConfig = MatchingHeadConfig | DptHeadConfig | PoseHeadConfig
 
 
 def build_head(config: HeadConfig, backbone: CroCoConfig) -> nn.Module:
@@ -19,9 +21,11 @@ def build_head(config: HeadConfig, backbone: CroCoConfig) -> nn.Module:
     """
     if isinstance(config, DptHeadConfig):
         return HEADS['dpt'](config, backbone)
+    if isinstance(config, PoseHeadConfig):
+        return HEADS['pose'](config, backbone.dec_embed_dim)
     return HEADS['matching'](config, backbone.dec_embed_dim, backbone.patch_size,
                              backbone.stem_dims)
 
 
 __all__ = ['build_head', 'DptHead', 'DptHeadConfig', 'HeadConfig', 'HEADS', 'MatchingHead',
-           'MatchingHeadConfig', 'Prediction']
+           'MatchingHeadConfig', 'PoseHead', 'PoseHeadConfig', 'PosePrediction', 'Prediction']

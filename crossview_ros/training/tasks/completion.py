@@ -11,6 +11,7 @@ from crossview_ros.networks.presets import COMPLETION_PRESETS
 from crossview_ros.training.pairs import PairBatches
 from crossview_ros.training.pixel_loss import pixel_loss
 from crossview_ros.training.run_config import RunConfig
+from crossview_ros.training.tasks.architecture import changed_backbone, check_crop, find_preset
 from crossview_ros.training.tasks.step import StepOutput
 import torch
 from torch import Tensor
@@ -33,15 +34,11 @@ class CompletionTask:
         :raises ConfigError: If the preset is unknown or does not fit the crop.
         """
         choice, crop_hw = self.config.model, self.config.data.crop_hw
-        if choice.preset not in COMPLETION_PRESETS:
-            raise ConfigError(f"unknown model.preset '{choice.preset}' for task croco; "
-                              f'known: {", ".join(COMPLETION_PRESETS)}')
-        preset = replace(COMPLETION_PRESETS[choice.preset](), img_size=crop_hw)
+        preset = find_preset(COMPLETION_PRESETS, choice, self.config.task)
+        preset = replace(changed_backbone(preset, choice), img_size=crop_hw)
         if choice.mask_ratio is not None:
             preset = replace(preset, mask_ratio=choice.mask_ratio)
-        if any(side % preset.patch_size for side in crop_hw):
-            raise ConfigError(f'data.crop_hw {crop_hw} must be multiples of the patch size '
-                              f'{preset.patch_size}')
+        check_crop(crop_hw, preset.patch_size)
         rows, cols = preset.grid_hw
         if int(preset.mask_ratio * rows * cols) < 1:
             raise ConfigError(f'model.mask_ratio {preset.mask_ratio} hides none of the '

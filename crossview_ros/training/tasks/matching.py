@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks stereo, flow and multi: dense matching between two views, several heads at once."""
 from collections.abc import Iterable
+from dataclasses import replace
 
 from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.errors import ConfigError
 from crossview_ros.networks.downstream import ModelConfig, MultiTaskModel
-from crossview_ros.networks.heads import Prediction
-from crossview_ros.networks.presets import MODEL_PRESETS
+from crossview_ros.networks.heads import DptHeadConfig, HeadConfig, Prediction
+from crossview_ros.networks.official_file import SCALES
+from crossview_ros.networks.presets import MODEL_PRESETS, RELEASED_PRESETS
+from crossview_ros.training.dense_losses import Criterion, criterion
 from crossview_ros.training.losses import end_point_error, matching_loss
 from crossview_ros.training.records import RecordBatches
 from crossview_ros.training.run_config import RunConfig
+from crossview_ros.training.tasks.architecture import (
+    changed_backbone, changed_head, check_crop, find_preset)
 from crossview_ros.training.tasks.step import StepOutput
 import torch
 from torch import Tensor
@@ -32,19 +37,20 @@ class MatchingTask:
         """
         Build the preset with the heads of the task.
 
-        :raises ConfigError: If the preset is unknown or lacks a head.
+        :raises ConfigError: If the preset is unknown, lacks a head or does not fit the crop.
         """
-        name = self.config.model.preset
-        if name not in MODEL_PRESETS:
-            raise ConfigError(f"unknown model.preset '{name}'; "
-                              f'known: {", ".join(MODEL_PRESETS)}')
-        preset = MODEL_PRESETS[name]()
+        choice, crop_hw = self.config.model, self.config.data.crop_hw
+        preset = find_preset({**MODEL_PRESETS, **RELEASED_PRESETS}, choice, self.config.task)
         missing = set(self.heads) - set(preset.heads)
         if missing:
-            raise ConfigError(f"preset '{name}' has no head for {sorted(missing)}")
-        return MultiTaskModel(ModelConfig(
-            preset.backbone, {head: preset.heads[head] for head in self.heads},
-            preset.normalisation))
+            raise ConfigError(f"preset '{choice.preset}' has no head for {sorted(missing)}")
+        heads = {head: changed_head(preset.heads[head], choice) for head in self.heads}
+        dpt = any(isinstance(head, DptHeadConfig) for head in heads.values())
+        backbone = changed_backbone(preset.backbone, choice)
+        if dpt:   # official models are tiled in the size that they were trained with
+            backbone = replace(backbone, img_size=crop_hw)
+        check_crop(crop_hw, backbone.patch_size, dpt)
+        return MultiTaskModel(ModelConfig(backbone, heads, preset.normalisation))
 
     def records_config(self) -> SceneConfig:
         """Say what is to be rendered."""
@@ -56,17 +62,15 @@ class MatchingTask:
 
         :param batch: ``left`` and, by head, ``right`` or ``previous`` (B, 3, H, W) normalised;
             ``disparity`` (B, 1, H, W) [px], ``flow`` (B, 2, H, W) [px] previous -> left, NaN
-            unknown; ``left_occluded``, ``previous_occluded`` (B, 1, H, W) bool.
+            unknown; where it is known, ``left_occluded``, ``previous_occluded`` (B, 1, H, W)
+            bool.
         """
         loss = torch.zeros((), device=batch['left'].device)
         scalars = {}
         for head, prediction in self._predict(model, batch).items():
-            truth, occluded = self._truth(head, batch)
-            weight = torch.where(occluded, OCCLUDED_WEIGHT, 1.0)
-            terms = matching_loss(prediction, truth, weight)
-            loss = loss + HEAD_WEIGHTS[head] * terms['loss']
-            scalars[f'{head}_epe_px'] = terms['epe']
-            scalars[f'{head}_nll'] = terms['nll']
+            terms = head_loss(model.config.heads[head], prediction, *self._truth(head, batch))
+            loss = loss + HEAD_WEIGHTS[head] * terms.pop('loss')
+            scalars |= {f'{head}_{name}': value for name, value in terms.items()}
         return StepOutput(loss, scalars)
 
     @torch.no_grad()
@@ -80,10 +84,12 @@ class MatchingTask:
                 truth, _ = self._truth(head, batch)
                 valid = torch.isfinite(truth).all(1, keepdim=True)
                 error = end_point_error(prediction.value, torch.where(valid, truth, 0.0))[valid]
-                scale = prediction.log_scale[valid]
+                figures = {'epe_px': error, 'bad_2': (error > 2).float()}
+                log_b = log_scale(model.config.heads[head], prediction)
+                if log_b is not None:
+                    figures['nll'] = log_b[valid] + error * torch.exp(-log_b[valid])
                 pixels[head] = pixels.get(head, 0.0) + error.numel()
-                for name, value in (('epe_px', error), ('bad_2', (error > 2).float()),
-                                    ('nll', scale + error * torch.exp(-scale))):
+                for name, value in figures.items():
                     key = f'{head}_{name}'
                     sums[key] = sums.get(key, 0.0) + float(value.sum())
         return {key: value / pixels[key.split('_')[0]] for key, value in sums.items()}
@@ -106,7 +112,40 @@ class MatchingTask:
         return predictions
 
     @staticmethod
-    def _truth(head: str, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _truth(head: str, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         if head == 'stereo':
-            return batch['disparity'], batch['left_occluded']
-        return batch['flow'], batch['previous_occluded']
+            return batch['disparity'], batch.get('left_occluded')
+        return batch['flow'], batch.get('previous_occluded')
+
+
+def head_loss(head: HeadConfig, prediction: Prediction, truth: Tensor,
+              occluded: Tensor | None = None) -> dict[str, Tensor]:
+    """
+    Return the loss that a head is made for: of a DPT head the official one of its scale.
+
+    :param truth: (B, C, H, W) [px]; NaN where unknown.
+    :param occluded: (B, 1, H, W) bool; counts for matching heads only.
+    :return: ``loss`` to minimise; ``epe_px`` and, where the head has a scale, ``nll``, detached.
+    """
+    if isinstance(head, DptHeadConfig):
+        loss = official_criterion(head)(prediction.value, prediction.log_scale, truth)
+        valid = torch.isfinite(truth).all(1, keepdim=True)
+        error = end_point_error(prediction.value.detach(), torch.where(valid, truth, 0.0))
+        terms = {'loss': loss, 'epe_px': error[valid].mean()}
+        return {**terms, 'nll': loss.detach()} if head.scale != 'none' else terms
+    weight = None if occluded is None else torch.where(occluded, OCCLUDED_WEIGHT, 1.0)
+    terms = matching_loss(prediction, truth, weight)
+    return {'loss': terms['loss'], 'epe_px': terms['epe'], 'nll': terms['nll']}
+
+
+def log_scale(head: HeadConfig, prediction: Prediction) -> Tensor | None:
+    """Return log b [log px] (B, 1, H, W) of a prediction, or None where the head has no scale."""
+    if prediction.log_scale is None or not isinstance(head, DptHeadConfig):
+        return prediction.log_scale
+    return official_criterion(head).log_scale(prediction.log_scale.float())
+
+
+def official_criterion(head: DptHeadConfig) -> Criterion:
+    """Return the loss that gives the raw scale of a DPT head its meaning (croco.md 6.2)."""
+    name = next(loss for loss, scale in SCALES.items() if scale == head.scale)
+    return criterion(name, **dict(zip('ab', head.scale_range or ())))
