@@ -82,6 +82,15 @@ def read_stereo_rig(left: Any, right: Any, baseline_fallback: float | None = Non
     return StereoRig(left_camera, right_camera, baseline)
 
 
+def calibration_key(info: Any) -> tuple:
+    """Return all that a CameraInfo says about its camera, to see whether it has changed."""
+    roi = info.roi
+    return (int(info.height), int(info.width), str(info.distortion_model),
+            *(float(value) for field in (info.k, info.d, info.r, info.p) for value in field),
+            int(info.binning_x), int(info.binning_y), int(roi.x_offset), int(roi.y_offset),
+            int(roi.width), int(roi.height), str(info.header.frame_id))
+
+
 def write_camera_info(message: Any, camera: PinholeCamera, stamp_ns: int, frame_id: str,
                       baseline: float = 0.0) -> Any:
     """

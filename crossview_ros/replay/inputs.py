@@ -6,7 +6,7 @@ from typing import Any
 from crossview_ros.errors import CalibrationError, MessageError
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.geometry.se3 import transform_points
-from crossview_ros.messages.camera_info import read_camera, read_stereo_rig
+from crossview_ros.messages.camera_info import calibration_key, read_camera, read_stereo_rig
 from crossview_ros.messages.image import read_compressed_image, read_image
 from crossview_ros.messages.point_cloud2 import read_points
 from crossview_ros.replay.pairing import Frame
@@ -83,7 +83,7 @@ class InputReader:
 
     def _read_rig(self, frame: Frame) -> StereoRig | PinholeCamera:
         infos = [frame.left_info] if frame.right is None else [frame.left_info, frame.right_info]
-        key = tuple(value for info in infos for value in (info.width, info.height, *info.p))
+        key = tuple(calibration_key(info) for info in infos)
         if self._rig is None or key != self._rig_key:
             self._rig = self._make_rig(frame)
             self._rig_key = key

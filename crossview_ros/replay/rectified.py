@@ -3,6 +3,8 @@
 from typing import Any
 
 from crossview_ros.geometry.rectification import Rectifier
+from crossview_ros.messages.camera_info import calibration_key
+from crossview_ros.messages.rectifier import read_rectifier
 import numpy as np
 
 
@@ -19,16 +21,11 @@ class RectifiedImages:
 
         :param topic: Names the camera.
         :param image: (H, W, 3) uint8 of the size that CameraInfo says.
-        :param info: Its sensor_msgs/CameraInfo: K, D, R, P and the model of the distortion.
+        :param info: Its sensor_msgs/CameraInfo.
         :raises CalibrationError: If the camera is not calibrated or the model is unknown.
         """
-        key = (str(info.distortion_model), int(info.height), int(info.width),
-               *(float(value) for field in (info.k, info.d, info.r, info.p) for value in field))
+        key = calibration_key(info)
         kept = self._rectifiers.get(topic)
         if kept is None or kept[0] != key:
-            rectifier = Rectifier(
-                np.reshape(info.k, (3, 3)), np.asarray(info.d), np.reshape(info.r, (3, 3)),
-                np.reshape(info.p, (3, 4)), str(info.distortion_model),
-                (int(info.height), int(info.width)))
-            kept = self._rectifiers[topic] = key, rectifier
+            kept = self._rectifiers[topic] = key, read_rectifier(info, topic)
         return kept[1](image)

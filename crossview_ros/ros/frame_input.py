@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from crossview_ros.errors import CalibrationError, MessageError
+from crossview_ros.errors import MessageError
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.geometry.rectification import Rectifier
-from crossview_ros.messages.camera_info import read_camera, read_stereo_rig
+from crossview_ros.messages.camera_info import calibration_key, read_camera, read_stereo_rig
 from crossview_ros.messages.image import read_compressed_image, read_image
+from crossview_ros.messages.rectifier import read_rectifier
 from crossview_ros.ros.streams import (
     IMAGE, INFO, LEFT_IMAGE, LEFT_INFO, RIGHT_IMAGE, RIGHT_INFO)
 from crossview_ros.ros.synchronizer import MatchedSet
@@ -90,22 +91,19 @@ class _Reader:
     def _rectified(self, images: list[np.ndarray],
                    messages: dict[str, Any]) -> list[np.ndarray]:
         if not self._rectifiers:   # not before images of that size have come: the maps are large
-            self._rectifiers = [_rectifier(messages[info], self._topics[info])
+            self._rectifiers = [read_rectifier(messages[info], self._topics[info])
                                 for info in self.pairs.values()]
         return [rectifier(image) for rectifier, image in zip(self._rectifiers, images)]
 
     def _update(self, messages: dict[str, Any]) -> None:
         """Read the calibration again if it has changed."""
-        key = tuple(_calibration_key(messages[info]) for info in self.pairs.values())
+        key = tuple(calibration_key(messages[info]) for info in self.pairs.values())
         if self._rig is not None and key == self._key:
             return
         self._rig, self._rectifiers = None, []
         notes = [note for image, info in self.pairs.items()
                  for note in self._pair_notes(image, info, messages)]
         rig = self._read_rig(messages, notes)
-        if self._rectify:
-            for info in self.pairs.values():
-                _check_whole(messages[info], self._topics[info])
         self._rig, self._key, self.notes = rig, key, notes
 
     def _read_rig(self, messages: dict[str, Any], notes: list[str]) -> Any:
@@ -171,30 +169,6 @@ class SequentialReader(_Reader):
         if not has_p:
             notes.append(f'{self._topics[INFO]} has no P; K is taken')
         return read_camera(info, rectified=has_p or self._rectify, name=self._topics[INFO])
-
-
-def _check_whole(info: Any, topic: str) -> None:
-    roi = info.roi
-    if max(info.binning_x, info.binning_y) > 1 or roi.width or roi.height:
-        raise CalibrationError(f'{topic}: binned or cropped images cannot be rectified here; '
-                               'let the driver send whole ones')
-
-
-def _rectifier(info: Any, topic: str) -> Rectifier:
-    k, r, p = (np.asarray(values, np.float64).reshape(3, -1)
-               for values in (info.k, info.r, info.p))
-    try:
-        return Rectifier(k, info.d, r, p, str(info.distortion_model),
-                         (int(info.height), int(info.width)))
-    except CalibrationError as error:
-        raise CalibrationError(f'{topic}: {error}') from error
-
-
-def _calibration_key(info: Any) -> tuple:
-    roi = info.roi
-    return (info.width, info.height, str(info.distortion_model), *info.k, *info.d, *info.r,
-            *info.p, info.binning_x, info.binning_y, roi.x_offset, roi.y_offset, roi.width,
-            roi.height, info.header.frame_id)
 
 
 def _frame_id(message: Any) -> str:

@@ -17,8 +17,10 @@ def camera_info(shift_px=0.0, model='plumb_bob', d=(0.0,) * 5):
     """Return the CameraInfo of an ideal camera; P moves the image by shift_px to the right."""
     k = np.array([100.0, 0, 23.5, 0, 100.0, 15.5, 0, 0, 1])
     p = np.array([100.0, 0, 23.5 + shift_px, 0, 0, 100.0, 15.5, 0, 0, 0, 1, 0])
-    return SimpleNamespace(height=32, width=48, distortion_model=model, d=np.array(d), k=k,
-                           r=np.eye(3).reshape(-1), p=p)
+    return SimpleNamespace(
+        height=32, width=48, distortion_model=model, d=np.array(d), k=k, r=np.eye(3).reshape(-1),
+        p=p, binning_x=0, binning_y=0, header=SimpleNamespace(frame_id='camera'),
+        roi=SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0))
 
 
 def test_an_ideal_camera_stays_as_it_is(rng):

@@ -72,8 +72,7 @@ def test_both_images_of_a_pair_are_rectified():
 
 @pytest.mark.parametrize('changes, text', [
     ({'distortion_model': 'barrel', 'd': np.ones(3)}, "/cam/camera_info: .*'barrel' is unknown"),
-    ({'binning_x': 2}, 'cannot be rectified here'),
-    ({'roi': SimpleNamespace(x_offset=0, y_offset=0, width=4, height=4)}, 'cannot be rectified')])
+    ({'r': np.ones(9)}, '/cam/camera_info: R of the camera_info is no rotation')])
 def test_what_cannot_be_rectified_is_told(changes, text):
     with pytest.raises(CalibrationError, match=text):
         SequentialReader(RAW, rectify=True).read(one_camera(**changes))
