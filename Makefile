@@ -23,7 +23,7 @@ demo: install
 	$(VENV)/bin/crossview demo --out $(OUT)
 
 test: install
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 lint: install
 	$(VENV)/bin/ament_flake8 $(LINTED)

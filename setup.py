@@ -62,6 +62,7 @@ EXTRAS = {
         'flake8-quotes',
         'pydocstyle',
         'pytest',
+        'pytest-xdist',
         'ros-ament-flake8',
         'ros-ament-pep257',
     ],

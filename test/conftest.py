@@ -40,14 +40,29 @@ def pytest_configure(config):
         config.addinivalue_line('markers', f'{name}: {meaning}')
 
 
-def pytest_collection_modifyitems(items):
-    """Skip, with the reason, the marked tests that this machine cannot run."""
+def pytest_collection_modifyitems(config, items):
+    """Skip, with the reason, what this machine cannot run; say what may run side by side."""
+    if config.pluginmanager.hasplugin('xdist'):
+        _group(items)
     for name, absent in (('ros', _ros_absent), ('gpu', _gpu_absent)):
         marked = [item for item in items if item.get_closest_marker(name)]
         reason = absent() if marked else None
         if reason is not None:
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _group(items):
+    """
+    Give every file to one process, and all live nodes to the same: they share a ROS domain.
+
+    The nodes come first, as the largest group.
+    """
+    live = {item.path for item in items if item.get_closest_marker('ros')}
+    items.sort(key=lambda item: item.path not in live)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(
+            'ros' if item.path in live else str(item.path)))
 
 
 def _ros_absent():
