@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Measure how many training records a second the renderer gives.
+Measure how many training samples a second the renderer gives.
 
     python benchmarks/rendering.py [--size 256x320] [--batch 4] [--threads 2] [--device auto]
 
-A record is three views of one scene (previous left, left, right) of at least 20 objects besides
-floor and walls, with disparity, flow and occlusions; "pairs" are the views that CroCo pre-training
-compares, without dense truth.
+Scenes have at least 20 objects besides floor and walls. "stereo" are pairs of left and right with
+disparity and occlusion of the left view; "records" add the left view of the moment before, flow
+and its occlusion; "croco" are the pairs that CroCo pre-training compares, without dense truth.
 """
 import argparse
+from functools import partial
 import statistics
 import time
 
@@ -24,6 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     import torch
     from crossview_ros.data.synthetic.dataset import ATLAS_SIZE, render_records
+    from crossview_ros.data.synthetic.draw import Draw
     from crossview_ros.data.synthetic.random_scene import SceneConfig
     from crossview_ros.data.synthetic.textures import make_atlas
     from crossview_ros.data.synthetic.view_pairs import PairConfig, render_pairs
@@ -36,10 +38,11 @@ def main() -> None:
     objects = scene.num_boxes + scene.num_ellipsoids + scene.num_cylinders
     print(f'{args.size} px, {objects} objects, {device.type}, {args.threads} threads')
     print(f'{"":<10}{"per second":>12}{"spread":>8}\n{"":<10}{"":>12}{"%":>8}')
-    for name, render, config in (('records', render_records, scene),
-                                 ('pairs', render_pairs, PairConfig())):
-        generator = torch.Generator(device).manual_seed(0)
-        rates = [args.batch / timed(render, args.batch, size_hw, config, atlas, generator)
+    stereo = partial(render_records, wanted=('left', 'right', 'disparity', 'left_occluded'))
+    for name, render, config in (('stereo', stereo, scene), ('records', render_records, scene),
+                                 ('croco', render_pairs, PairConfig())):
+        draw = Draw(torch.Generator(device).manual_seed(0))
+        rates = [args.batch / timed(render, args.batch, size_hw, config, atlas, draw)
                  for _ in range(args.repeats + 1)][1:]   # the first one allocates
         low, median, high = statistics.quantiles(rates, n=4, method='inclusive')
         print(f'{name:<10}{median:12.1f}{100 * (high - low) / median:8.1f}')

@@ -57,9 +57,9 @@ def check_settings(config: object) -> None:
     for name, value in vars(config).items():
         if name.endswith('probability') and not 0 <= value <= 1:
             raise ConfigError(f'{name} must be in [0, 1], got {value}')
-        if name == 'crop_hw' and min(value) < 1:
-            raise ConfigError(f'crop_hw must be positive [px], got {value}')
-        if name != 'crop_hw' and isinstance(value, tuple) and not value[0] <= value[1]:
+        if name.endswith('_hw') and value is not None and min(value) < 1:
+            raise ConfigError(f'{name} must be positive [px], got {value}')
+        if not name.endswith('_hw') and isinstance(value, tuple) and not value[0] <= value[1]:
             raise ConfigError(f'{name} must be (low, high), got {value}')
 
 

@@ -50,10 +50,15 @@ def augment_depth(sample: DepthSample, config: ViewAugmentation,
     x, y = _corner(sample.image, config, rng)
     sample = sample.cropped(x, y, config.crop_hw[1], config.crop_hw[0])
     if rng.random() < config.flip_x_probability:
-        camera = replace(sample.camera, cx=sample.camera.width - 1 - sample.camera.cx)
-        sample = replace(sample, image=sample.image[:, ::-1], camera=camera, T_world_camera=None,
-                         depth=np.ascontiguousarray(sample.depth[:, ::-1]))
+        sample = mirrored(sample)
     return replace(sample, image=_coloured(sample.image, config, rng))
+
+
+def mirrored(sample: DepthSample) -> DepthSample:
+    """Flip an image with its depth left to right; it has no pose then."""
+    camera = replace(sample.camera, cx=sample.camera.width - 1 - sample.camera.cx)
+    return replace(sample, image=sample.image[:, ::-1], camera=camera, T_world_camera=None,
+                   depth=np.ascontiguousarray(sample.depth[:, ::-1]))
 
 
 def depth_at_least(sample: DepthSample, size_hw: tuple[int, int]) -> DepthSample:

@@ -225,12 +225,14 @@ class ImagePointShards:
         try:
             points = np.load(BytesIO(self.shards.member(index, 'points.npy')), allow_pickle=False)
             camera = PinholeCamera(*(info['camera'][name] for name in CAMERA_FIELDS))
-            points = transform_points(info['T_camera_lidar'], points).astype(np.float32)
+            T_camera_lidar = np.array(info['T_camera_lidar'], np.float64)
+            reflectance = points[:, 3].astype(np.float32) if points.shape[1] > 3 else None
+            points = transform_points(T_camera_lidar, points[:, :3]).astype(np.float32)
         except (ValueError, EOFError, KeyError, TypeError, CrossviewError) as error:
             raise DatasetError(f'{self.shards.folder}: the cloud of {self.shards.name(index)} is '
                                f'damaged: {error}') from error
         return ImagePointSample(self.shards.image(index, 'image.jpg'), points, camera,
-                                self.shards.name(index))
+                                self.shards.name(index), reflectance, T_camera_lidar)
 
 
 def _filled(folder: str | Path, kind: str) -> Shards:

@@ -31,6 +31,17 @@ def serialise(typestore: Any, kind: str, message: SimpleNamespace) -> memoryview
     return typestore.serialize_cdr(_with_ndarrays(message), kind)
 
 
+def offered_quality(topic: str) -> Any:
+    """Return the quality of service of a topic of a bag: fixed transforms reach late listeners."""
+    from rosbags.interfaces import (
+        Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime)
+    latched = topic == '/tf_static'
+    never = QosTime(0, 0)
+    return Qos(QosHistory.KEEP_LAST, 1 if latched else 10, QosReliability.RELIABLE,
+               QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE, never, never,
+               QosLiveliness.AUTOMATIC, never, False)
+
+
 def _with_ndarrays(message: SimpleNamespace) -> SimpleNamespace:
     return SimpleNamespace(**{name: _field(value) for name, value in vars(message).items()})
 

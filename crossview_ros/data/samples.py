@@ -112,11 +112,16 @@ class ImagePointSample:
     points: np.ndarray      # (N, 3) float32 [m], in the camera's optical frame
     camera: PinholeCamera
     name: str = ''
+    reflectance: np.ndarray | None = None      # (N,) float32, 0 to 1
+    T_camera_lidar: np.ndarray | None = None   # (4, 4) float64: where the points were measured
 
     def __post_init__(self):
         """Refuse arrays of other shapes or types."""
         _check_image('image', self.image, self.camera.size_hw)
         _check_field('points', self.points, (len(self.points), 3))
+        if self.reflectance is not None:
+            _check_field('reflectance', self.reflectance, (len(self.points),))
+        _check_pose('T_camera_lidar', self.T_camera_lidar)
 
     def cropped(self, x: int, y: int, width: int, height: int) -> 'ImagePointSample':
         """Return a window [px] of the image and of the camera; all points stay."""
@@ -135,6 +140,8 @@ class FrameSample:
     points: np.ndarray | None = None           # (N, 3) float32 [m], left optical frame
     T_world_camera: np.ndarray | None = None   # (4, 4) float64, left optical frame
     name: str = ''
+    reflectance: np.ndarray | None = None      # (N,) float32, 0 to 1
+    T_camera_lidar: np.ndarray | None = None   # (4, 4) float64: where the points were measured
 
     def __post_init__(self):
         """Refuse arrays of other shapes or types."""
@@ -142,6 +149,9 @@ class FrameSample:
         _check_image('right', self.right, self.rig.left.size_hw)
         if self.points is not None:
             _check_field('points', self.points, (len(self.points), 3))
+        if self.reflectance is not None:
+            _check_field('reflectance', self.reflectance, (len(self.points),))
+        _check_pose('T_camera_lidar', self.T_camera_lidar)
         _check_pose('T_world_camera', self.T_world_camera)
 
     def cropped(self, x: int, y: int, width: int, height: int) -> 'FrameSample':

@@ -21,7 +21,8 @@ class Layout:
     pose: Callable[[np.ndarray], np.ndarray]   # numbers of a line without its time -> (4, 4)
 
 
-def read_trajectory(path: str | Path, note: Callable[[str], None] | None = None) -> Trajectory:
+def read_trajectory(path: str | Path, note: Callable[[str], None] | None = None,
+                    keep_repeats: bool = False) -> Trajectory:
     """
     Read poses; the number of columns tells the format.
 
@@ -31,6 +32,7 @@ def read_trajectory(path: str | Path, note: Callable[[str], None] | None = None)
     published files have, all but the first.
 
     :param note: Told how many poses repeat a time.
+    :param keep_repeats: Keep the poses that repeat a time, as evo does.
     :raises DatasetError: If the file cannot be read, a line is none of these, or a time lies
         before the one above it.
     """
@@ -48,6 +50,8 @@ def read_trajectory(path: str | Path, note: Callable[[str], None] | None = None)
         poses.append(_pose(place, words, layout))
     if not stamps_ns:
         return Trajectory(np.stack(poses))
+    if keep_repeats:
+        return Trajectory(np.stack(poses), np.array(stamps_ns, np.int64))
     times_ns, first = np.unique(np.array(stamps_ns, np.int64), return_index=True)
     if note is not None and len(first) < len(poses):
         note(f'{path}: {len(poses) - len(first)} of {len(poses)} poses repeat the time of the '

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batch augmentations in torch: crop and scale for all views or each view alone, colour."""
+from crossview_ros.data.synthetic.draw import Draw
 import torch
 from torch import Tensor
 import torch.nn.functional as F
@@ -10,22 +11,26 @@ MASKS = ('left_occluded', 'previous_occluded')
 Batch = dict[str, Tensor]
 
 
-def normalise(images: Tensor, mean: tuple, std: tuple) -> Tensor:
-    """Turn (B, 3, H, W) in [0, 1] into network input."""
+def normalise(images: Tensor, mean: tuple, std: tuple, channels: str = 'rgb') -> Tensor:
+    """Turn (B, 3, H, W) RGB in [0, 1] into network input, as `Normalisation` describes it."""
+    if channels == 'bgr':
+        images = images.flip(1)
     mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (mean, std))
     return (images - mean) / std
 
 
 def crop_and_scale(batch: Batch, crop_hw: tuple[int, int], scale_range: tuple[float, float],
-                   generator: torch.Generator) -> Batch:
+                   generator: torch.Generator, flip_axis: int = -2) -> Batch:
     """
-    Enlarge by one random factor, cut one random window, and flip top to bottom at random.
+    Enlarge by one random factor, cut one random window, and flip at random.
 
     Images are interpolated; fields are taken from the nearest pixel, so that object borders stay
-    sharp; disparity [px] and flow [px] are multiplied by the factor, depth [m] is not.
+    sharp; disparity [px], flow [px] and focal length [px] are multiplied by the factor, depth [m]
+    is not.
 
-    :param batch: Float images (B, 3, H, W) in [0, 1], float fields, bool masks.
+    :param batch: Float images (B, 3, H, W) in [0, 1], float fields, bool masks; ``focal`` (B,).
     :param generator: Of the CPU, wherever the batch lies.
+    :param flip_axis: -2: top to bottom; -1: left to right, for batches of one view.
     """
     rows, cols = batch['left'].shape[-2:]
     low, high = scale_range
@@ -37,6 +42,9 @@ def crop_and_scale(batch: Batch, crop_hw: tuple[int, int], scale_range: tuple[fl
     factors = torch.tensor((size[1] / cols, size[0] / rows))           # (u, v)
     out = {}
     for name, field in batch.items():
+        if name == 'focal':
+            out[name] = field * factors[0]
+            continue
         if name in VIEWS:
             field = F.interpolate(field, size, mode='bilinear', antialias=scale < 1)
         else:
@@ -46,7 +54,7 @@ def crop_and_scale(batch: Batch, crop_hw: tuple[int, int], scale_range: tuple[fl
             field = nearest.to(field.dtype)
         field = field[..., top:top + crop_hw[0], left:left + crop_hw[1]]
         if flip:
-            field = field.flip(-2)
+            field = field.flip(flip_axis)
             if name == 'flow':
                 field = torch.cat((field[:, :1], -field[:, 1:]), 1)
         out[name] = field
@@ -85,7 +93,7 @@ def flip_pose_views(batch: Batch, generator: torch.Generator) -> Batch:
     return {'previous': previous, 'left': left, 'T_previous_left': T}
 
 
-def photometric(batch: Batch, strength: float, generator: torch.Generator) -> Batch:
+def photometric(batch: Batch, strength: float, draw: Draw) -> Batch:
     """
     Change brightness, contrast, gamma, colour, sharpness and noise of each view.
 
@@ -96,44 +104,31 @@ def photometric(batch: Batch, strength: float, generator: torch.Generator) -> Ba
     """
     views = [name for name in VIEWS if name in batch]
     count = batch['left'].shape[0]
-    shared = _draw(count, generator)
+    shared = _changes(count, draw)
     out = dict(batch)
     for name in views:
-        own = _draw(count, generator)
+        own = _changes(count, draw)
         image = batch[name]
-        draws = {key: strength * (shared[key] + 0.25 * own[key]).to(image.device)
-                 for key in shared}
-        image = image.clamp(min=1e-4) ** torch.exp(0.35 * draws['gamma'])
-        image = image * torch.exp(0.25 * draws['gain'] + 0.12 * draws['colour'])
+        change = {key: strength * (shared[key] + 0.25 * own[key]).to(image.device)
+                  for key in shared}
+        image = image.clamp(min=1e-4) ** torch.exp(0.35 * change['gamma'])
+        image = image * torch.exp(0.25 * change['gain'] + 0.12 * change['colour'])
         mean = image.mean((1, 2, 3), keepdim=True)
-        image = mean + (image - mean) * torch.exp(0.25 * draws['contrast'])
+        image = mean + (image - mean) * torch.exp(0.25 * change['contrast'])
         grey = image.mean(1, keepdim=True)
-        image = grey + (image - grey) * (1 - draws['fade'].abs().clamp(max=1))
+        image = grey + (image - grey) * (1 - change['fade'].abs().clamp(max=1))
         sigma = 0.02 * strength * own['noise'].abs().to(image.device)
-        noise = _noise_like(image, generator)
-        out[name] = (image + sigma * noise).clamp(0, 1)
+        out[name] = (image + sigma * draw.noise_like(image)).clamp(0, 1)
     return out
 
 
-def _noise_like(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw noise where the image lies, seeded by the generator of the CPU."""
-    if image.device.type == 'cpu':
-        return torch.randn(image.shape, generator=generator)
-    seed = int(torch.randint(2 ** 62, (), generator=generator))
-    own = torch.Generator(image.device).manual_seed(seed)
-    return torch.randn(image.shape, generator=own, device=image.device)
-
-
-def _draw(count: int, generator: torch.Generator) -> dict[str, Tensor]:
-    def normal(channels: int) -> Tensor:
-        return torch.randn((count, channels, 1, 1), generator=generator).clamp(-2, 2)
-
-    return {'gamma': normal(1), 'gain': normal(1), 'colour': normal(3), 'contrast': normal(1),
-            'fade': normal(1), 'noise': normal(1)}
+def _changes(count: int, draw: Draw) -> dict[str, Tensor]:
+    channels = {'gamma': 1, 'gain': 1, 'colour': 3, 'contrast': 1, 'fade': 1, 'noise': 1}
+    return {name: draw.normal((count, number, 1, 1), 2.0) for name, number in channels.items()}
 
 
 def random_crops(images: Tensor, crop_hw: tuple[int, int], scale_range: tuple[float, float],
-                 generator: torch.Generator) -> Tensor:
+                 draw: Draw) -> Tensor:
     """
     Cut a window from each image at its own random place.
 
@@ -141,30 +136,29 @@ def random_crops(images: Tensor, crop_hw: tuple[int, int], scale_range: tuple[fl
     :param scale_range: The batch is enlarged by one random factor before; (1, 1) leaves it.
     """
     scale = scale_range[0] + (scale_range[1] - scale_range[0]) * \
-        torch.rand((), generator=generator).item()
+        torch.rand((), generator=draw.generator).item()
     size = tuple(max(c, round(s * scale)) for s, c in zip(images.shape[-2:], crop_hw))
     if size != tuple(images.shape[-2:]):
         images = F.interpolate(images, size, mode='bilinear', antialias=scale < 1)
-    windows = []
-    for image in images:
-        top, left = (int(torch.randint(s - c + 1, (), generator=generator))
-                     for s, c in zip(size, crop_hw))
-        windows.append(image[:, top:top + crop_hw[0], left:left + crop_hw[1]])
-    return torch.stack(windows)
+    corners = zip(*(draw.integers((len(images),), s - c + 1).tolist()
+                    for s, c in zip(size, crop_hw)))
+    return torch.stack([image[:, top:top + crop_hw[0], left:left + crop_hw[1]]
+                        for image, (top, left) in zip(images, corners)])
 
 
-def colour_jitter(images: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+def colour_jitter(images: Tensor, spread: float, draw: Draw) -> Tensor:
     """
     Change brightness, contrast and saturation of each image on its own, in random order.
 
     :param images: (B, 3, H, W) in [0, 1].
     :param spread: Factors are drawn from [1 - spread, 1 + spread] (croco.md 7: 0.4).
     """
+    factors = draw.uniform((len(images), 3), 1 - spread, 1 + spread).tolist()
+    orders = draw.uniform((len(images), 3)).argsort(1).tolist()
     changed = []
-    for image in images:
-        factors = (1 + spread * (2 * torch.rand(3, generator=generator) - 1)).tolist()
-        for kind in torch.randperm(3, generator=generator).tolist():
-            image = COLOUR_CHANGES[kind](image, factors[kind])
+    for image, factor, order in zip(images, factors, orders):
+        for kind in order:
+            image = COLOUR_CHANGES[kind](image, factor[kind])
         changed.append(image)
     return torch.stack(changed)
 
@@ -192,8 +186,7 @@ def _grey(image: Tensor) -> Tensor:
     return (image * image.new_tensor((0.299, 0.587, 0.114)).view(3, 1, 1)).sum(0, keepdim=True)
 
 
-def erase(batch: Batch, views: tuple[str, ...], probability: float,
-          generator: torch.Generator) -> Batch:
+def erase(batch: Batch, views: tuple[str, ...], probability: float, draw: Draw) -> Batch:
     """
     Replace a random rectangle of a view by its mean colour, so that matching must bridge gaps.
 
@@ -203,8 +196,7 @@ def erase(batch: Batch, views: tuple[str, ...], probability: float,
     for name in views:
         image = batch[name].clone()
         rows, cols = image.shape[-2:]
-        for i in range(image.shape[0]):
-            chance, y, x, h, w = torch.rand(5, generator=generator).tolist()
+        for i, (chance, y, x, h, w) in enumerate(draw.uniform((len(image), 5)).tolist()):
             if chance < probability:
                 h, w = int(rows * (0.1 + 0.2 * h)), int(cols * (0.1 + 0.2 * w))
                 top, left = int(y * (rows - h)), int(x * (cols - w))

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crossview_ros.networks.normalisation import Normalisation
+from crossview_ros.training.clouds import open_cloud_files
 from crossview_ros.training.dataset_batches import open_dataset_batches
 from crossview_ros.training.pairs import PairFileBatches
 from crossview_ros.training.records import OnlineBatches, prepare_records
 from crossview_ros.training.run_config import RunConfig
 from crossview_ros.training.tasks.step import Task
 from torch import nn
+
+CLOUD_TASKS = ('simipu', 'joint')
 
 
 def open_batches(task: Task, model: nn.Module, config: RunConfig, cache_dir: Path,
@@ -24,6 +27,9 @@ def open_batches(task: Task, model: nn.Module, config: RunConfig, cache_dir: Pat
     :raises CrossviewError: If a data set cannot be opened, or does not serve the task.
     """
     architecture = model.config
+    if config.data.source != 'rendered' and config.task in CLOUD_TASKS:
+        both = open_cloud_files(config, architecture)
+        return both, both
     if config.data.source != 'rendered':
         views = open_dataset_batches(
             config, getattr(architecture, 'normalisation', Normalisation()))

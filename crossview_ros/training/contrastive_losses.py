@@ -8,10 +8,13 @@ from torch import nn, Tensor
 TEMPERATURE = 0.07
 
 
-def simipu_losses(output: Projections, temperature: float = TEMPERATURE) -> dict[str, Tensor]:
+def simipu_losses(output: Projections, temperature: float = TEMPERATURE,
+                  in_frame: bool = False) -> dict[str, Tensor]:
     """
     Compute both losses of one batch.
 
+    :param in_frame: Ours: an image feature is compared with the points of its own frame only,
+        which are harder to tell apart than those of other frames.
     :return: ``intra`` (points with points) and ``inter`` (image with points), scalars, and the
         detached ``*_percent``: how often the true row is among the best 1 and 5 (intra), or
         among the best 10 and 50 % (inter; the official log calls them top 1 and top 5).
@@ -19,15 +22,18 @@ def simipu_losses(output: Projections, temperature: float = TEMPERATURE) -> dict
     rows = _rows_of_matches(match_points(output.xyz, output.view_xyz))
     intra_logits = contrastive_logits(output.intra_query, output.intra_key[rows], temperature,
                                       output.queue)
-    inter_logits = contrastive_logits(output.inter_query, output.inter_key, temperature)
-    count = len(inter_logits)
+    rows_of_inter = output.inter_query, output.inter_key
+    if in_frame:
+        rows_of_inter = (side.unflatten(0, output.xyz.shape[:2]) for side in rows_of_inter)
+    inter_logits = contrastive_logits(*rows_of_inter, temperature)
+    count = inter_logits.shape[-1]
     if output.predicted is None:
         inter = diagonal_loss(inter_logits)
     else:
         inter = crosswise_loss((output.inter_query, output.inter_key), output.predicted)
     return {'intra': diagonal_loss(intra_logits), 'inter': inter,
             'intra_top1_percent': diagonal_accuracy(intra_logits, 1),
-            'intra_top5_percent': diagonal_accuracy(intra_logits, min(5, count)),
+            'intra_top5_percent': diagonal_accuracy(intra_logits, min(5, len(rows))),
             'inter_top10th_percent': diagonal_accuracy(inter_logits, max(1, count // 10)),
             'inter_top_half_percent': diagonal_accuracy(inter_logits, max(1, count // 2))}
 
@@ -50,8 +56,9 @@ def match_points(xyz: Tensor, view_xyz: Tensor) -> Tensor:
         raise ValueError(f'clouds to match must be of one shape, got {tuple(xyz.shape)} and '
                          f'{tuple(view_xyz.shape)}')
     first, second = (cloud.detach().double() for cloud in (xyz, view_xyz))
-    distance = (first[:, :, None] - second[:, None]).square().sum(3).sqrt().cpu().numpy()
-    columns = np.stack([linear_sum_assignment(cost)[1] for cost in distance])
+    # by coordinate: near-equal points have exact distances
+    distance = torch.cdist(first, second, compute_mode='donot_use_mm_for_euclid_dist')
+    columns = np.stack([linear_sum_assignment(cost)[1] for cost in distance.cpu().numpy()])
     return torch.from_numpy(columns).to(xyz.device)
 
 
@@ -60,34 +67,35 @@ def contrastive_logits(query: Tensor, key: Tensor, temperature: float = TEMPERAT
     """
     Compare each query with each key, and with further negatives.
 
-    :param query: (M, D).
-    :param key: (M, D); row i belongs to query i. Detach it where no gradient shall pass.
-    :param negatives: (K, D).
-    :return: (M, M [+ K]) cosines over temperature; the true ones lie on the diagonal.
+    :param query: (..., M, D).
+    :param key: (..., M, D); row i belongs to query i. Detach it where no gradient shall pass.
+    :param negatives: (K, D), of (M, D) queries.
+    :return: (..., M, M [+ K]) cosines over temperature; the true ones lie on the diagonal.
     """
     with torch.autocast(query.device.type, enabled=False):
         keys = key.float() if negatives is None else torch.cat((key.float(), negatives.float()))
-        return (nn.functional.normalize(query.float(), dim=1)
-                @ nn.functional.normalize(keys, dim=1).T) / temperature
+        return (nn.functional.normalize(query.float(), dim=-1) / temperature) \
+            @ nn.functional.normalize(keys, dim=-1).transpose(-1, -2)
 
 
 def diagonal_loss(logits: Tensor) -> Tensor:
     """
     Return the mean cross entropy whose true class is the row's own number (InfoNCE).
 
-    :param logits: (M, M or more).
+    :param logits: (..., M, M or more).
 
     Source: simipu.md 7; van den Oord et al., Contrastive Predictive Coding, 2018, eq. 4.
     """
-    return nn.functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+    own = torch.arange(logits.shape[-2], device=logits.device).expand(logits.shape[:-1])
+    return nn.functional.cross_entropy(logits.flatten(0, -2), own.flatten())
 
 
 @torch.no_grad()
 def diagonal_accuracy(logits: Tensor, count: int) -> Tensor:
-    """Return how often [%] the true class is among the ``count`` largest logits of its row."""
-    best = logits.topk(count, 1).indices
-    own = torch.arange(len(logits), device=logits.device)[:, None]
-    return 100 * (best == own).any(1).float().mean()
+    """Return how often [%] fewer than ``count`` logits of a row exceed that of its true class."""
+    own = logits.diagonal(dim1=-2, dim2=-1)[..., None]
+    better = (logits > own).float()   # faster to add up than bool
+    return 100 * (better.sum(-1) < count).float().mean()
 
 
 def crosswise_loss(projected: tuple[Tensor, Tensor],

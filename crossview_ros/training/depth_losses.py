@@ -37,7 +37,8 @@ def log_depth_loss(prediction: Prediction, truth: Tensor) -> dict[str, Tensor]:
     Compare the logarithms of depths: an error of 10 % counts alike near and far.
 
     As `matching_loss`: L1, and a Laplace scale b of the logarithmic error, so that the depth's
-    own scale is b times the depth [m].
+    own scale is b times the depth [m]. The L1 of what is left after each image's mean error
+    comes on top: where the scale of a view is hard to tell, its shape is learned nevertheless.
 
     :param prediction: Value (B, 1, H, W) > 0 [m]; log_scale (B, 1, H, W) is log b.
     :param truth: (B, 1, H, W) [m]; not finite or not above 0: unknown.
@@ -45,4 +46,19 @@ def log_depth_loss(prediction: Prediction, truth: Tensor) -> dict[str, Tensor]:
     """
     known = truth.isfinite() & (truth > 0)
     log_truth = torch.where(known, truth, torch.nan).log()
-    return matching_loss(prediction._replace(value=prediction.value.log()), log_truth)
+    log_depth = prediction.value.float().log()
+    terms = matching_loss(prediction._replace(value=log_depth), log_truth)
+    return {**terms, 'loss': terms['loss'] + shape_loss(log_depth, log_truth)}
+
+
+def shape_loss(log_depth: Tensor, log_truth: Tensor) -> Tensor:
+    """
+    Return the mean of |logarithmic error - its mean over the image|, over all known pixels.
+
+    :param log_depth: (B, 1, H, W); ``log_truth`` alike, NaN unknown.
+    """
+    known = log_truth.isfinite()
+    error = torch.where(known, log_depth - torch.where(known, log_truth, 0.0), 0.0)
+    count = known.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    rest = error - error.sum((1, 2, 3), keepdim=True) / count
+    return (rest.abs() * known).sum() / known.sum().clamp(min=1)

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from crossview_ros.data.synthetic.dataset import KINDS
+from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.textures import make_atlas
 from crossview_ros.training.batches import open_batches
 from crossview_ros.training.blocks import prepare_blocks
@@ -88,7 +89,7 @@ def _open_few(task: Task, model: nn.Module, config: RunConfig, folder: Path) -> 
     render, stored = KINDS[type(kind)]
     with torch.inference_mode():
         fields = render(PROBED, size_hw, kind, make_atlas(8, 0, 'train'),
-                        torch.Generator().manual_seed(0))
+                        Draw(torch.Generator().manual_seed(0)))
     np.savez(folder / '00000.npz', **{
         name: (255 * fields[name] if dtype == np.uint8 else fields[name]).numpy().astype(dtype)
         for name, dtype in stored.items()})

@@ -3,15 +3,17 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 import math
 import time
 
 from crossview_ros.config import from_dict, to_dict
-from crossview_ros.errors import CheckpointError, ConfigError
+from crossview_ros.errors import CheckpointError
 from crossview_ros.training.board import open_board
 from crossview_ros.training.engine import Engine, Procedure
 from crossview_ros.training.optimizer import learning_rate, make_optimizer, WeightAverage
 from crossview_ros.training.panels import panels
+from crossview_ros.training.parts import parts_of_process
 from crossview_ros.training.records import Batch
 from crossview_ros.training.run_config import RunConfig
 from crossview_ros.training.run_state import RunFolder
@@ -28,8 +30,9 @@ class Trainer:
 
     ``fit`` may be interrupted at any moment: the next Trainer with ``resume`` goes on from the
     newest checkpoint with the same data, since everything random is a function of the step.
-    A batch is cut into parts of ``micro_batch`` rows, whose mean loss counts; each process takes
-    its share of the parts. So the result does not depend on how many processes there are.
+    A batch is cut into parts of ``micro_batch`` rows, whose mean loss counts; each process makes
+    and takes its share of the parts. So the result does not depend on how many processes there
+    are.
     """
 
     def __init__(self, config: RunConfig, model: nn.Module, task: Task, training, validation,
@@ -45,7 +48,7 @@ class Trainer:
         self.config, self.model, self.task, self.folder = config, model, task, folder
         self.training, self.validation, self.report = training, validation, report
         self.engine = engine or Engine(next(model.parameters()).device, config.precision)
-        self.parts = _parts(config, self.engine)
+        self.parts = parts_of_process(config, self.engine)
         self.procedure = self.engine.wrap(Procedure(task, model))
         self.optimizer = make_optimizer(model, config.optimizer)
         self.average = WeightAverage(model, config.optimizer.ema_decay)
@@ -113,12 +116,11 @@ class Trainer:
         own = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.weights)
         self.procedure.eval()
-        # read before autocast begins: it knows no float64
-        batches = list(self.validation.validation_batches(
-            self.config.micro_batch or self.config.batch_size))
+        batches = self._held_out()
+        first = next(batches)
         with self.engine.autocast():
-            metrics = self.procedure('validate', map(self._on_device, batches))
-            self._show(batches[0])
+            metrics = self.procedure('validate', chain([first], batches))
+            self._show(first)
         self.model.load_state_dict(own)
         self.procedure.train()
         self._agree(self.elapsed_s + time.monotonic() - start_s, False)
@@ -128,6 +130,17 @@ class Trainer:
             self._write(self.folder.save_best, self._result())
         self._record({'step': self.step, **{f'val_{k}': v for k, v in metrics.items()}})
         return metrics
+
+    def _held_out(self) -> Iterator[Batch]:
+        """Read one validation batch after the other: whole images may be too large together."""
+        batches = iter(self.validation.validation_batches(
+            self.config.micro_batch or self.config.batch_size))
+        while True:
+            with torch.autocast(self.engine.device.type, enabled=False):   # knows no float64
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield self._on_device(batch)
 
     def save(self) -> None:
         """Write a checkpoint from which `resume` continues exactly."""
@@ -151,6 +164,11 @@ class Trainer:
         self.average.weights = {k: self.engine.spread(v, like[k]) for k, v in average.items()}
 
     def _load_optimizer(self, state: dict) -> None:
+        if _groups(state) != _groups(self.optimizer.state_dict()):
+            raise CheckpointError(
+                f'{self.folder.path} cannot be resumed: it keeps the optimizer in other groups of '
+                'parameters, as another version of this package made them; begin a new run with '
+                f'its weights: --set model.start_from={self.folder.path} --run-dir OTHER')
         parameters = [p for group in self.optimizer.param_groups for p in group['params']]
         spread = {index: {
             name: self.engine.spread(value, parameters[index])
@@ -166,8 +184,8 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         share = 1 / len(self.parts)
         for part in self.parts:
-            rows = self._on_device({k: v[part.rows] for k, v in batch.items()})
-            torch.manual_seed(_seed(self.config.seed, self.step, part.number))
+            rows = self._on_device(part.of(batch))
+            torch.manual_seed(part.seed(self.config.seed, self.step))
             with self.engine.keeping_gradients(self.procedure, part is not self.parts[-1]):
                 with self.engine.autocast():
                     output = self.procedure('step', rows)
@@ -202,7 +220,8 @@ class Trainer:
                 yield batch, wait_s
 
     def _batch(self, step: int) -> Batch:
-        batch = self.training.training_batch(step)
+        own = range(self.parts[0].rows.start, self.parts[-1].rows.stop)
+        batch = self.training.training_batch(step, own)
         pin = self.engine.device.type == 'cuda'   # lets copies run beside kernels
         return {k: v.pin_memory() if pin and not v.is_cuda else v for k, v in batch.items()}
 
@@ -220,8 +239,10 @@ class Trainer:
         return self._progress() >= 1
 
     def _log(self, scalars: dict[str, Tensor], lr: float, step_s: float) -> None:
-        done = self._progress()
-        self._record({'step': self.step, 'lr': lr, **self.engine.mean(scalars), 'step_s': step_s,
+        done, difficulty = self._progress(), self.config.data.difficulty
+        level = {} if difficulty is None else {'difficulty': difficulty.level(self.step - 1)}
+        self._record({'step': self.step, 'lr': lr, **self.engine.mean(scalars), **level,
+                      'step_s': step_s,
                       **self._interval.rates(), 'elapsed_s': self.elapsed_s,
                       'eta_s': self.elapsed_s * max(0.0, 1 - done) / done,
                       'num_skipped': getattr(self.training, 'num_skipped', 0)})
@@ -240,14 +261,7 @@ class Trainer:
 
     def _show(self, batch: Batch) -> None:
         if self._board is not None and not self.engine.sharded:
-            self._board.images(self.step, panels(self.config, self.model, self._on_device(batch)))
-
-
-class _Part:
-    """Rows of a batch that go through the network together."""
-
-    def __init__(self, number: int, size: int):
-        self.number, self.rows = number, slice(number * size, (number + 1) * size)
+            self._board.images(self.step, panels(self.config, self.model, batch))
 
 
 class _Interval:
@@ -268,16 +282,6 @@ class _Interval:
                 'data_wait_percent': 100 * self.wait_s / self.total_s}
 
 
-def _parts(config: RunConfig, engine: Engine) -> list[_Part]:
-    """Return the parts of a batch that this process computes."""
-    size = config.micro_batch or config.batch_size // engine.world_size
-    count = config.batch_size // size if size else 0
-    if count % engine.world_size or count * size != config.batch_size:
-        raise ConfigError(f'batch_size {config.batch_size} in parts of {size} (micro_batch) '
-                          f'cannot be shared evenly by {engine.world_size} processes')
-    own = count // engine.world_size
-    return [_Part(number, size) for number in range(engine.rank * own, (engine.rank + 1) * own)]
-
-
-def _seed(seed: int, step: int, part: int) -> int:
-    return (seed * 1_000_003 + step) * 4099 + part
+def _groups(state: dict) -> list[tuple]:
+    """Say of each group of an optimizer's state which parameters it has, and how they differ."""
+    return [(tuple(group['params']), group.get('lr_scale')) for group in state['param_groups']]

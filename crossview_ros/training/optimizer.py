@@ -1,31 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW parameter groups, the learning-rate schedule and the weight average."""
+"""Groups of parameters, the learning-rate schedule and the weight average."""
 import math
 
-from crossview_ros.training.run_config import OptimizerConfig
+from crossview_ros.training.mixed_optimizer import MixedOptimizer
+from crossview_ros.training.run_config import OptimizerConfig, ParameterRule
 import torch
 from torch import nn
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """
-    Group parameters by weight decay and by their share of the learning rate.
+    Group parameters by rule, by weight decay and by their share of the learning rate.
 
-    Matrices and filters decay, vectors and scalars do not. The loop sets the rate of each group
-    to its ``lr_scale`` times that of the step.
+    Matrices and filters decay, vectors and scalars do not, unless ``decay_all``. The loop sets
+    the rate of each group to its ``lr_scale`` times that of the step.
+
+    :return: AdamW; a `MixedOptimizer` where the config has rules.
     """
-    groups: dict[tuple[float, bool], dict] = {}
+    groups: dict[tuple, dict] = {}
     scales = layer_scales(model, config.layer_decay)
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     for name, parameter in sorted(named, key=lambda item: item[1].ndim <= 1):
-        decays = parameter.ndim > 1
-        group = groups.setdefault((scales[name], decays), {
-            'params': [], 'weight_decay': config.weight_decay if decays else 0.0,
-            'lr_scale': scales[name]})
+        rule = next((rule for rule in config.rules if rule.part in name), None)
+        decays = parameter.ndim > 1 or config.decay_all
+        group = groups.setdefault((rule, scales[name], decays), {
+            'params': [], **_settings(config, rule, decays),
+            'lr_scale': scales[name] * (rule.lr_scale if rule else 1.0)})
         group['params'].append(parameter)
+    if config.rules:
+        return MixedOptimizer(list(groups.values()))
     fused = all(p.is_cuda for _, p in named)   # one kernel in place of thousands
     return torch.optim.AdamW(list(groups.values()), lr=config.lr, betas=config.betas,
                              fused=fused or None)
+
+
+def _settings(config: OptimizerConfig, rule: ParameterRule | None, decays: bool) -> dict:
+    """Return what a group has of its own."""
+    decay = config.weight_decay
+    if rule is not None and rule.weight_decay is not None:
+        decay = rule.weight_decay
+    settings = {'weight_decay': decay if decays else 0.0}
+    if not config.rules:
+        return settings
+    if rule is not None and rule.algorithm == 'sgd':
+        return {**settings, 'algorithm': 'sgd', 'lr': config.lr, 'momentum': rule.momentum}
+    return {**settings, 'algorithm': 'adamw', 'lr': config.lr,
+            'betas': rule.betas if rule and rule.betas else config.betas}
 
 
 def layer_scales(model: nn.Module, decay: float) -> dict[str, float]:
@@ -50,21 +70,37 @@ def layer_scales(model: nn.Module, decay: float) -> dict[str, float]:
 def learning_rate(config: OptimizerConfig, step: float, done: float, planned: float,
                   batch_size: int) -> float:
     """
-    Return the learning rate: a linear warm-up, then half a cosine down to the end of the plan.
+    Return the learning rate.
+
+    'cosine': a linear warm-up, then half a cosine down to the end of the plan. 'onecycle': half
+    a cosine up to the peak and half a cosine down to almost nothing. 'exponential': the warm-up,
+    then a constant share less with every epoch, whatever the plan.
 
     :param step: Optimizer steps taken.
     :param done: As ``step``, or more where minutes will end the run before its steps do.
     :param planned: Steps after which the rate is at its lowest.
     :param batch_size: Samples a step; counts where the rate is given per 256 samples.
 
-    Source: croco.md 7.
+    Source: croco.md 7; simipu.md 8 and 11; Smith and Topin, Super-Convergence, 2018.
     """
     peak = config.lr if config.lr_per_256 is None else config.lr_per_256 * batch_size / 256
+    if config.schedule == 'onecycle':
+        return _one_cycle(config, peak, done, planned)
     if step < config.warmup_steps:
         return peak * step / config.warmup_steps
+    if config.schedule == 'exponential':
+        return peak * config.epoch_decay ** (step // config.epoch_steps)
     decay = (done - config.warmup_steps) / max(1, planned - config.warmup_steps)
     low = peak * config.min_lr_ratio
     return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, decay))))
+
+
+def _one_cycle(config: OptimizerConfig, peak: float, done: float, planned: float) -> float:
+    first = peak / config.start_divisor
+    top, end = config.rise_share * planned - 1, planned - 1   # steps count from 0
+    start, goal, share = (first, peak, done / top) if done < top else \
+        (peak, first / config.end_divisor, (done - top) / (end - top))
+    return goal + (start - goal) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
 class WeightAverage:

@@ -5,6 +5,7 @@ import math
 from crossview_ros.networks.croco import CroCo
 from crossview_ros.networks.downstream import MultiTaskModel
 from crossview_ros.networks.patches import blank
+from crossview_ros.training.augmentation import middle
 from crossview_ros.training.pixel_loss import reconstruct
 from crossview_ros.training.run_config import RunConfig
 import torch
@@ -24,6 +25,10 @@ def panels(config: RunConfig, model: nn.Module, batch: dict[str, Tensor]) -> dic
     :return: Pictures (3, H, W) in [0, 1] on the CPU by name; none of models without a picture.
     """
     batch = {name: value[:ROWS] for name, value in batch.items()}
+    if config.data.validation_mode == 'tiled':   # whole images: a window of them is shown
+        if any(s < c for s, c in zip(batch['left'].shape[-2:], config.data.crop_hw)):
+            return {}
+        batch = middle(batch, config.data.crop_hw)
     if isinstance(model, CroCo):
         return {'completion': _completion(config, model, batch)}
     if not isinstance(model, MultiTaskModel):

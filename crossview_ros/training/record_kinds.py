@@ -1,32 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each task takes from rendered records, and how it may move what they show."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from crossview_ros.training.augmentation import (
-    Batch, crop_and_scale, FIELDS_PX, flip_pose_views, MASKS, middle, VIEWS)
+    Batch, crop_and_scale, flip_pose_views, middle)
 from crossview_ros.training.data_config import DataConfig
 import torch
 
+NAMES_OF_HEAD = {'stereo': ('left', 'right', 'disparity', 'left_occluded'),
+                 'flow': ('previous', 'left', 'flow', 'previous_occluded')}
 Move = Callable[[Batch, DataConfig, torch.Generator], Batch]
 
 
 class RecordKind(NamedTuple):
     """Which fields of a record a task needs, and how they are cut and moved for training."""
 
+    names: tuple[str, ...]                # of a record's fields; others are not read or rendered
     fields: Callable[[Batch], Batch]
     move: Move
 
 
-def matching_fields(records: Batch) -> Batch:
-    """Return views, disparity and flow [px], and where they are hidden."""
-    return {name: records[name] for name in (*VIEWS, *FIELDS_PX, *MASKS)}
+def matching(heads: Iterable[str]) -> RecordKind:
+    """Take of views, disparity, flow [px] and masks what some heads of matching need."""
+    names = tuple(dict.fromkeys(name for head in heads for name in NAMES_OF_HEAD[head]))
+    return RecordKind(names, lambda records: {name: records[name] for name in names},
+                      _crop_and_scale)
 
 
 def depth_fields(records: Batch) -> Batch:
-    """Return ``left`` and its ``depth`` (B, 1, H, W) [m]."""
+    """Return ``left``, its ``depth`` (B, 1, H, W) [m] and its ``focal`` length (B,) [px]."""
     focal_m = (records['focal'] * records['baseline']).view(-1, 1, 1, 1)   # [px m]
-    return {'left': records['left'], 'depth': focal_m / records['disparity']}
+    return {'left': records['left'], 'depth': focal_m / records['disparity'],
+            'focal': records['focal']}
 
 
 def pose_fields(records: Batch) -> Batch:
@@ -39,11 +45,16 @@ def _crop_and_scale(batch: Batch, data: DataConfig, generator: torch.Generator) 
     return crop_and_scale(batch, data.crop_hw, data.scale_range, generator)
 
 
+def _mirror(batch: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
+    # the ground lies below: no flip from top to bottom
+    return crop_and_scale(batch, data.crop_hw, data.scale_range, generator, flip_axis=-1)
+
+
 def _flip(batch: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
     # a window off the centre would be that of a turned camera, a scaled one of another lens
     return flip_pose_views(middle(batch, data.crop_hw), generator)
 
 
-MATCHING = RecordKind(matching_fields, _crop_and_scale)
-DEPTH = RecordKind(depth_fields, _crop_and_scale)
-POSE = RecordKind(pose_fields, _flip)
+MATCHING = matching(NAMES_OF_HEAD)
+DEPTH = RecordKind(('left', 'disparity', 'focal', 'baseline'), depth_fields, _mirror)
+POSE = RecordKind(('previous', 'left', 'T_left_previous'), pose_fields, _flip)

@@ -6,7 +6,9 @@ import hashlib
 from pathlib import Path
 
 from crossview_ros.data.synthetic.dataset import (
-    ATLAS_SIZE, render_records, ShardDataset, write_shards)
+    ATLAS_SIZE, Kind, render_records, ShardDataset, write_shards)
+from crossview_ros.data.synthetic.difficulty import scenes_of
+from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.data.synthetic.textures import make_atlas, TextureAtlas
 from crossview_ros.data.synthetic.view_pairs import PairConfig
@@ -22,7 +24,7 @@ Batch = dict[str, torch.Tensor]
 
 
 def prepare_records(config: DataConfig, cache_dir: Path, progress=None, jobs: int = 1,
-                    kind: SceneConfig | PairConfig = SceneConfig()) -> tuple[Path, Path]:
+                    kind: Kind = SceneConfig()) -> tuple[Path, Path]:
     """
     Render the training and validation records that are not yet there.
 
@@ -41,20 +43,33 @@ def prepare_records(config: DataConfig, cache_dir: Path, progress=None, jobs: in
     return tuple(folders)
 
 
-def indices_of_step(seed: int, step: int, size: int, count: int) -> list[int]:
-    """Return which of ``count`` records make a step's batch; each epoch has its own order."""
+def indices_of_step(seed: int, step: int, size: int, count: int,
+                    rows: range | None = None) -> list[int]:
+    """
+    Return which of ``count`` records make a step's batch; each epoch has its own order.
+
+    :param rows: Of the batch; None: all.
+    """
     indices = []
-    for position in range(step * size, (step + 1) * size):
-        epoch, index = divmod(position, count)
+    for row in range(size) if rows is None else rows:
+        epoch, index = divmod(step * size + row, count)
         indices.append(int(epoch_order(seed, epoch, count)[index]))
     return indices
+
+
+def draw_of_step(config: RunConfig, step: int, rows: range | None = None,
+                 device: torch.device | str = 'cpu') -> Draw:
+    """Return the random numbers of an optimizer step for some rows of its batch."""
+    generator = torch.Generator(device).manual_seed(config.seed * 1_000_003 + step)
+    return Draw(generator, rows, config.batch_size)
 
 
 class RecordBatches:
     """
     Draw batches from a folder of records.
 
-    Everything random is a function of (seed, step): a resumed run continues exactly.
+    Everything random is a function of (seed, step, row): a resumed run continues exactly, and
+    each of several processes makes its own rows only.
     """
 
     def __init__(self, folder: Path, config: RunConfig,
@@ -65,27 +80,29 @@ class RecordBatches:
         self.config = config
         self.normalisation = architecture.normalisation
 
-    def training_batch(self, step: int) -> Batch:
-        """Return the augmented batch of an optimizer step."""
-        config = self.config
-        indices = indices_of_step(config.seed, step, config.batch_size, self.count)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        return self.augmented(self._read(indices), generator)
+    def training_batch(self, step: int, rows: range | None = None) -> Batch:
+        """
+        Return the augmented batch of an optimizer step.
 
-    def render(self, atlas: TextureAtlas, generator: torch.Generator) -> Batch:
-        """Render a batch of records that no folder holds."""
+        :param rows: Which of its rows to make; None: all.
+        """
         config = self.config
-        records = render_records(config.batch_size, config.data.size_hw, SceneConfig(), atlas,
-                                 generator)
+        indices = indices_of_step(config.seed, step, config.batch_size, self.count, rows)
+        return self.augmented(self._read(indices), draw_of_step(config, step, rows))
+
+    def render(self, count: int, atlas: TextureAtlas, draw: Draw, level: float = 1.0) -> Batch:
+        """Render so many records that no folder holds, of a difficulty in [0, 1]."""
+        records = render_records(count, self.config.data.size_hw,
+                                 scenes_of(level, SceneConfig()), atlas, draw, self.kind.names)
         return self.kind.fields(records)
 
-    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Move, change colours, and normalise."""
+    def augmented(self, batch: Batch, draw: Draw, level: float = 1.0) -> Batch:
+        """Move, change colours as strongly as the difficulty says, and normalise."""
         data = self.config.data
-        batch = self.kind.move(batch, data, generator)
-        batch = augmentation.photometric(batch, data.photometric, generator)
+        batch = self.kind.move(batch, data, draw.generator)
+        batch = augmentation.photometric(batch, level * data.photometric, draw)
         if 'right' in batch:
-            batch = augmentation.erase(batch, ('right',), 0.3, generator)
+            batch = augmentation.erase(batch, ('right',), 0.3 * level, draw)
         return self._normalised(batch)
 
     def validation_batches(self, size: int) -> Iterator[Batch]:
@@ -97,7 +114,7 @@ class RecordBatches:
     def _read(self, indices) -> Batch:
         records = [self.dataset.record(i) for i in indices]
         batch = {key: torch.from_numpy(np.stack([record[key] for record in records]))
-                 for key in records[0]}
+                 for key in self.kind.names}
         return self.kind.fields({
             key: value.float() / 255 if key in augmentation.VIEWS else
             (value if value.dtype == torch.bool else value.float())
@@ -105,7 +122,7 @@ class RecordBatches:
 
     def _normalised(self, batch: Batch) -> Batch:
         norm = self.normalisation
-        return {key: augmentation.normalise(value, norm.mean, norm.std)
+        return {key: augmentation.normalise(value, norm.mean, norm.std, norm.channels)
                 if key in augmentation.VIEWS else value for key, value in batch.items()}
 
 
@@ -113,7 +130,7 @@ class OnlineBatches:
     """
     Render every training batch anew, on the device that trains; no record is seen twice.
 
-    As with stored records, everything random is a function of (seed, step).
+    As with stored records, everything random is a function of (seed, step, row).
     """
 
     def __init__(self, stored, device: torch.device):
@@ -126,14 +143,16 @@ class OnlineBatches:
         config = stored.config
         self._atlas = make_atlas(ATLAS_SIZE, config.data.seed, 'train').to(device)
 
-    def training_batch(self, step: int) -> Batch:
-        """Return the augmented batch of an optimizer step."""
+    def training_batch(self, step: int, rows: range | None = None) -> Batch:
+        """Return the augmented batch of an optimizer step; as `RecordBatches`."""
         config = self._stored.config
-        seed = config.seed * 1_000_003 + step
-        generator = torch.Generator(self._device).manual_seed(seed)
+        count = config.batch_size if rows is None else len(rows)
+        difficulty = config.data.difficulty
+        level = 1.0 if difficulty is None else difficulty.level(step)
         with torch.no_grad():   # no inference mode: its tensors cannot enter a gradient
-            batch = self._stored.render(self._atlas, generator)
-            return self._stored.augmented(batch, torch.Generator().manual_seed(seed))
+            batch = self._stored.render(count, self._atlas,
+                                        draw_of_step(config, step, rows, self._device), level)
+            return self._stored.augmented(batch, draw_of_step(config, step, rows), level)
 
 
 @lru_cache(maxsize=2)
@@ -142,8 +161,9 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def _prefix(kind: SceneConfig | PairConfig) -> str:
-    """Name a folder's kind; pairs of other settings lie elsewhere."""
+def _prefix(kind: Kind) -> str:
+    """Name a folder's kind; records of other settings lie elsewhere."""
     if isinstance(kind, SceneConfig):
         return ''
-    return f'pairs_{hashlib.sha256(repr(kind).encode()).hexdigest()[:8]}_'
+    name = 'pairs' if isinstance(kind, PairConfig) else 'frames'
+    return f'{name}_{hashlib.sha256(repr(kind).encode()).hexdigest()[:8]}_'

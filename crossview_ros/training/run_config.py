@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from crossview_ros.config import from_dict, to_dict
 from crossview_ros.errors import ConfigError
+from crossview_ros.metrics.depth_protocol import DepthProtocol
 from crossview_ros.training.data_config import DataConfig
 
 
@@ -14,9 +15,11 @@ class ModelChoice:
 
     preset: str = 'crossview_tiny'
     start_from: str | None = None     # model name, folder, or run folder; None: from scratch
+    freeze: tuple[str, ...] = ()      # parts that keep the weights of start_from, e.g. heads.flow
     mask_ratio: float | None = None   # of the target's patches (croco); None: the preset's
     backbone: dict[str, Any] = field(default_factory=dict)   # fields other than the preset's
     head: dict[str, Any] = field(default_factory=dict)       # likewise, of each head
+    contrast: dict[str, Any] = field(default_factory=dict)   # likewise, of SimIPU
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,46 @@ class PixelLossConfig:
 
 
 @dataclass(frozen=True)
+class ContrastConfig:
+    """The losses of SimIPU; the joint task adds that of cross-view completion."""
+
+    temperature: float = 0.07
+    negatives: Literal['batch', 'frame'] = 'batch'   # inter: all points, or those of the image
+    inter_weight: float = 1.0         # image with points
+    intra_weight: float = 1.0         # points with points of another view
+    completion_weight: float = 1.0    # hidden patches (joint)
+
+
+@dataclass(frozen=True)
+class ParameterRule:
+    """What is different for the parameters whose name contains ``part``."""
+
+    part: str
+    algorithm: Literal['adamw', 'sgd'] = 'adamw'
+    lr_scale: float = 1.0             # of the learning rate
+    weight_decay: float | None = None   # None: the optimizer's; of all parameters: decay_all
+    betas: tuple[float, float] | None = None   # adamw; None: the optimizer's
+    momentum: float = 0.9             # sgd
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with a linear warm-up and a cosine decay."""
+    """AdamW, or parts with rules of their own; a schedule; clipping; the average."""
 
     lr: float = 4e-4                  # peak learning rate
+    schedule: Literal['cosine', 'onecycle', 'exponential'] = 'cosine'
     lr_per_256: float | None = None   # peak rate = this * batch_size / 256, in place of lr
     schedule_steps: int | None = None   # end of the cosine; None: the steps of the run
     min_lr_ratio: float = 0.02        # final learning rate over the peak
     warmup_steps: int = 100           # optimizer steps
+    rise_share: float = 0.3           # onecycle: of the steps, until the peak
+    start_divisor: float = 25.0       # onecycle: peak over the first rate
+    end_divisor: float = 100.0        # onecycle: first over the last rate
+    epoch_steps: int = 1              # exponential: after so many steps the rate falls ...
+    epoch_decay: float = 0.99         # ... to this share of what it was
+    rules: tuple[ParameterRule, ...] = ()   # the first that fits a parameter counts
     weight_decay: float = 0.01        # matrices only; biases, norms and scalars are exempt
+    decay_all: bool = False           # no exemption
     betas: tuple[float, float] = (0.9, 0.98)
     clip_norm: float = 1.0            # of the whole gradient; 0 switches clipping off
     layer_decay: float = 1.0          # of the learning rate, for each block further from the head
@@ -58,7 +92,7 @@ class EngineConfig:
 class RunConfig:
     """A whole run; `--set a.b=value` of pretrain and finetune overrides any field."""
 
-    task: Literal['croco', 'stereo', 'flow', 'multi', 'depth', 'pose']
+    task: Literal['croco', 'simipu', 'joint', 'stereo', 'flow', 'multi', 'depth', 'pose']
     steps: int                        # optimizer steps in all
     batch_size: int = 8               # records an optimizer step, over all processes
     micro_batch: int | None = None    # records a forward pass; None: batch_size / processes
@@ -73,6 +107,8 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     pixel_loss: PixelLossConfig = field(default_factory=PixelLossConfig)
+    depth_protocol: DepthProtocol = field(default_factory=DepthProtocol)   # of DenseDepth runs
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
     smoke: dict[str, Any] = field(default_factory=dict)   # changes that make it a run of seconds
 
     def __post_init__(self):
@@ -83,6 +119,9 @@ class RunConfig:
                 self.micro_batch < 1 or self.batch_size % self.micro_batch):
             raise ConfigError(f'micro_batch {self.micro_batch} must divide batch_size '
                               f'{self.batch_size}')
+        if self.data.validation_mode == 'tiled' and self.task not in ('stereo', 'flow'):
+            raise ConfigError("data.validation_mode 'tiled' serves stereo and flow, got task "
+                              f"'{self.task}'; use crop")
         if self.engine.batches_ahead < 1:
             raise ConfigError('engine.batches_ahead must be at least 1, got '
                               f'{self.engine.batches_ahead}')

@@ -9,7 +9,8 @@ from crossview_ros.errors import ConfigError
 from crossview_ros.networks.checkpoint import load_network
 from crossview_ros.networks.croco import CroCoConfig
 from crossview_ros.networks.downstream import ModelConfig
-from crossview_ros.networks.pretrained import resample_cosine
+from crossview_ros.networks.pretrained import encoder_of, plain_name, resample_cosine
+from crossview_ros.networks.resnet import ResNet
 from crossview_ros.training.batches import open_batches
 from crossview_ros.training.blocks import prepare_blocks
 from crossview_ros.training.engine import Engine, open_engine
@@ -75,31 +76,69 @@ def build(verb: str, config: RunConfig) -> tuple[Task, nn.Module]:
     torch.manual_seed(config.seed)
     task = TASKS[config.task](config)
     model = task.build()
-    if config.model.start_from:
-        start_from(model, config.model.start_from)
+    fitting = start_from(model, config.model.start_from) if config.model.start_from else set()
+    freeze(model, config.model.freeze, fitting)
     return task, model
 
 
-def start_from(model: nn.Module, source: str) -> None:
+def start_from(model: nn.Module, source: str) -> set[str]:
     """
     Copy every weight that a run or a model has under the same name and of the same shape.
 
     Cosine positions of another grid are resampled (croco.md 3.7).
 
     :param source: Run folder, or what `load_network` takes.
+    :return: Names of the weights that were copied.
     :raises ConfigError: If the encoder gets nothing.
     """
     run = Path(source)
     weights = RunFolder(run).load()[0]['average'] if (run / 'config.yaml').is_file() \
         else load_network(source).state_dict()
-    own = model.state_dict()
-    grid_hw = model.encoder.config.grid_hw
+    names = {plain_name(name): name for name in model.state_dict()}
+    own = {plain_name(name): value for name, value in model.state_dict().items()}
+    weights = {plain_name(name): value for name, value in weights.items()}
+    encoder = encoder_of(model)
+    grid_hw = getattr(encoder.config, 'grid_hw', None)   # a ResNet has none
     weights = {k: resample_cosine(v, grid_hw) if k.endswith('.pos_embed') and k in own
                and v.shape != own[k].shape else v for k, v in weights.items()}
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     if not any(name.startswith('encoder.') for name in fitting):
         raise ConfigError(f"model.start_from '{source}' shares no encoder weights with the preset")
-    model.load_state_dict(fitting, strict=False)
+    random = [name for name in own if name.startswith('encoder.') and name not in fitting]
+    if random and isinstance(encoder, ResNet):
+        raise ConfigError(f"model.start_from '{source}' lacks {len(random)} weights of the "
+                          f"preset's ResNet, or has them in other shapes: {random[0]} ...")
+    model.load_state_dict({names[plain]: value for plain, value in fitting.items()}, strict=False)
+    return {names[plain] for plain in fitting}
+
+
+def freeze(model: nn.Module, parts: tuple[str, ...], loaded: set[str]) -> None:
+    """
+    Exclude parts from training; what nothing trainable lies below is computed without gradients.
+
+    :param parts: Names of modules or weights, e.g. 'encoder' or 'heads.stereo'.
+    :param loaded: Names of the weights that `start_from` has set.
+    :raises ConfigError: If there is no such part, if some of its weights would stay random, or
+        if nothing is left to train.
+    """
+    for part in parts:
+        frozen = {name: parameter for name, parameter in model.named_parameters()
+                  if name == part or name.startswith(f'{part}.')}
+        missing = sorted(set(frozen) - loaded)
+        if not frozen or missing:
+            raise ConfigError(f"model.freeze '{part}': " + (
+                f"model.start_from does not have its weights {', '.join(missing[:3])}" if frozen
+                else f'the network has no such part; it has {", ".join(_parts(model))}'))
+        for parameter in frozen.values():
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(f'model.freeze {list(parts)} leaves nothing to train')
+
+
+def _parts(model: nn.Module) -> list[str]:
+    """Name the parts of a network: its children, and each head."""
+    heads = [f'heads.{task}' for task in getattr(model, 'heads', ())]
+    return [name for name, _ in model.named_children() if name != 'heads'] + heads
 
 
 def load_run(run_dir: Path, best: bool = False) -> tuple[

@@ -5,6 +5,7 @@ import sys
 
 from crossview_ros.config import from_dict
 from crossview_ros.data.synthetic import dataset
+from crossview_ros.data.synthetic.lidar_frames import LidarFrameConfig
 from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.data.synthetic.view_pairs import PairConfig
 from crossview_ros.networks.croco import CroCo, CroCoConfig
@@ -27,6 +28,10 @@ NARROW = {'enc_embed_dim': 32, 'enc_num_layers': 1, 'enc_num_heads': 2, 'dec_emb
 PAIRS = {'num_records': 32, 'size_hw': (48, 64), 'crop_hw': (32, 48), 'scale_range': (1.0, 1.0),
          'num_validation': 32}
 DATA = {'num_records': 8, 'size_hw': (64, 96), 'crop_hw': (32, 64), 'num_validation': 4}
+
+
+FRAMES = {'num_records': 8, 'size_hw': (48, 64), 'crop_hw': (32, 48), 'scale_range': (1.0, 1.0),
+          'num_validation': 4, 'frames': LidarFrameConfig(rings=16, azimuth_steps=32)}
 
 
 def narrow_model(heads=('stereo',)):
@@ -55,6 +60,12 @@ def records(tmp_path_factory):
 def pairs(tmp_path_factory):
     """Return the folders of rendered training and validation pairs, with few textures."""
     return render_small(PAIRS, tmp_path_factory.mktemp('pairs'), PairConfig())
+
+
+@pytest.fixture(scope='session')
+def frames(tmp_path_factory):
+    """Return the folders of rendered frames with LiDAR clouds, with few textures."""
+    return render_small(FRAMES, tmp_path_factory.mktemp('frames'), FRAMES['frames'])
 
 
 def render_small(data: dict, cache: Path, kind) -> tuple[Path, Path]:

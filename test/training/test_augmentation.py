@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Augmented batches stay true: what the fields say still holds between the changed images."""
+from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.training.augmentation import (
     change_brightness, change_contrast, change_saturation, colour_jitter, crop_and_scale, erase,
     photometric, random_crops)
@@ -12,6 +13,11 @@ ROWS, COLS = 48, 64
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(3)
+
+
+@pytest.fixture
+def draw(generator):
+    return Draw(generator)
 
 
 def ramp_batch():
@@ -60,35 +66,35 @@ def test_unknown_flow_stays_unknown_and_masks_stay_masks(generator):
     assert out['left_occluded'].float().mean().item() == 0.5
 
 
-def test_photometric_change_keeps_the_range_and_the_fields(generator):
+def test_photometric_change_keeps_the_range_and_the_fields(draw):
     batch = {**ramp_batch(), 'left': torch.rand(2, 3, ROWS, COLS)}
-    out = photometric(batch, 1.0, generator)
+    out = photometric(batch, 1.0, draw)
     for view in ('left', 'right', 'previous'):
         assert out[view].min() >= 0 and out[view].max() <= 1
         assert not torch.equal(out[view], batch[view])
     assert out['disparity'] is batch['disparity']
 
 
-def test_strength_zero_leaves_images_alone(generator):
+def test_strength_zero_leaves_images_alone(draw):
     batch = {'left': torch.rand(2, 3, 8, 8).clamp(min=1e-4)}
-    assert torch.allclose(photometric(batch, 0.0, generator)['left'], batch['left'], atol=1e-6)
+    assert torch.allclose(photometric(batch, 0.0, draw)['left'], batch['left'], atol=1e-6)
 
 
-def test_erased_rectangle_has_the_mean_colour_and_other_views_are_untouched(generator):
+def test_erased_rectangle_has_the_mean_colour_and_other_views_are_untouched(draw):
     batch = ramp_batch()
-    out = erase(batch, ('right',), 1.0, generator)
+    out = erase(batch, ('right',), 1.0, draw)
     changed = (out['right'] != batch['right']).any(1)
     assert 0.005 < changed.float().mean().item() < 0.2
     for i in range(2):
         mean = batch['right'][i].mean((1, 2))
         assert torch.allclose(out['right'][i][:, changed[i]], mean[:, None])
     assert out['left'] is batch['left']
-    assert torch.equal(erase(batch, ('right',), 0.0, generator)['right'], batch['right'])
+    assert torch.equal(erase(batch, ('right',), 0.0, draw)['right'], batch['right'])
 
 
-def test_each_image_is_cropped_at_its_own_place(generator):
+def test_each_image_is_cropped_at_its_own_place(draw):
     image = ramp_batch()['left'][:1]
-    crops = random_crops(image.repeat(64, 1, 1, 1), (32, 40), (1.0, 1.0), generator)
+    crops = random_crops(image.repeat(64, 1, 1, 1), (32, 40), (1.0, 1.0), draw)
     assert crops.shape == (64, 3, 32, 40)
     corners = {(round(crop[1, 0, 0].item() * ROWS), round(crop[0, 0, 0].item() * COLS))
                for crop in crops}
@@ -98,8 +104,8 @@ def test_each_image_is_cropped_at_its_own_place(generator):
     assert torch.equal(crops[0], image[0, :, top:top + 32, left:left + 40])   # no resampling
 
 
-def test_crops_may_be_enlarged_before(generator):
-    crops = random_crops(ramp_batch()['left'], (32, 40), (2.0, 2.0), generator)
+def test_crops_may_be_enlarged_before(draw):
+    crops = random_crops(ramp_batch()['left'], (32, 40), (2.0, 2.0), draw)
     per_column = (crops[:, 0, :, -1] - crops[:, 0, :, 0]).mean().item() / 39
     assert per_column == pytest.approx(0.5 / COLS, rel=0.02)   # half of the ramp's slope
 
@@ -118,8 +124,8 @@ def test_colour_changes_blend_as_their_names_say():
     torch.testing.assert_close(change_saturation(image, 1.4)[:, 0, 1], torch.full((3,), 0.1))
 
 
-def test_colours_of_each_image_change_on_their_own(generator):
+def test_colours_of_each_image_change_on_their_own(generator, draw):
     image = torch.rand(1, 3, 8, 8, generator=generator) / 2
-    changed = colour_jitter(image.repeat(20, 1, 1, 1), 0.4, generator)
+    changed = colour_jitter(image.repeat(20, 1, 1, 1), 0.4, draw)
     assert len({round(value.item(), 6) for value in changed.mean((1, 2, 3))}) == 20
-    assert torch.allclose(colour_jitter(image, 0.0, generator), image, atol=1e-6)
+    assert torch.allclose(colour_jitter(image, 0.0, draw), image, atol=1e-6)

@@ -108,3 +108,20 @@ def test_predictions_replace_the_inter_modal_loss():
     output = projections(torch.Generator().manual_seed(0), inter_query=rows, inter_key=rows,
                          predicted=(rows, rows))
     assert float(simipu_losses(output)['inter']) == pytest.approx(-1, abs=1e-6)
+
+
+def test_negatives_of_the_own_frame_are_those_of_each_frame_alone():
+    generator = torch.Generator().manual_seed(5)
+    xyz, view_xyz = (torch.rand((2, 12, 3), generator=generator) for _ in range(2))
+    rows = [torch.randn((24, 6), generator=generator) for _ in range(4)]
+    output = Projections(torch.zeros(2, 6, 12), xyz, view_xyz, *rows)
+    terms = simipu_losses(output, in_frame=True)
+    alone = [simipu_losses(Projections(torch.zeros(1, 6, 12), xyz[i:i + 1], view_xyz[i:i + 1],
+                                       *(row[12 * i:12 * i + 12] for row in rows)))
+             for i in range(2)]
+    for name in ('inter', 'inter_top10th_percent', 'inter_top_half_percent'):
+        assert float(terms[name]) == pytest.approx(
+            float(sum(part[name] for part in alone)) / 2, abs=1e-5)
+    whole = simipu_losses(output)
+    assert float(whole['inter']) > float(terms['inter'])
+    assert float(whole['intra']) == float(terms['intra'])   # as before

@@ -17,9 +17,10 @@ import torch
 
 KINDS = {'stereo': ('eth3d', {'left', 'right', 'disparity'}),
          'flow': ('sintel_flow', {'previous', 'left', 'flow'}),
-         'depth': ('kitti_depth', {'left', 'depth'}),
+         'depth': ('kitti_depth', {'left', 'depth', 'focal'}),
          'croco': ('habitat_pairs', {'target', 'reference'})}
 TRUTH = {'disparity': 1, 'flow': 2, 'depth': 1}
+SHAPES = {'focal': (3,)}
 
 
 @pytest.fixture
@@ -49,7 +50,8 @@ def test_a_batch_is_a_function_of_seed_and_step_alone(open_batches, task):
     assert late.keys() == KINDS[task][1]
     for name, value in again.training_batch(7).items():
         assert torch.equal(value.nan_to_num(-1), late[name].nan_to_num(-1)), name
-        assert value.shape == (3, TRUTH.get(name, 3), 32, 48) and value.dtype == torch.float32
+        assert value.shape == SHAPES.get(name, (3, TRUTH.get(name, 3), 32, 48)), name
+        assert value.dtype == torch.float32
     other = batches.training_batch(8)
     assert any(not torch.equal(other[name], late[name]) for name in KINDS[task][1])
 
@@ -88,6 +90,41 @@ def test_validation_shows_the_middle_as_it_is_once(open_batches):
     np.testing.assert_allclose(parts[0]['previous'][0], shown, atol=1e-5)
     again = list(batches.validation_batches(2))
     assert all(torch.equal(a['left'], b['left']) for a, b in zip(parts, again))
+
+
+def test_published_views_of_depth_are_cut_from_training_and_validation(open_batches):
+    batches = open_batches('depth', monocular={'bottom_hw': (40, 60), 'flip_x_probability': 1.0,
+                                               'rotation_probability': 0.0,
+                                               'colour_probability': 0.0})
+    shown = next(batches.validation_batches(2))
+    sample = batches.validation[0]
+    rows, cols = sample.depth.shape
+    left = (cols - 60) // 2
+    assert shown['left'].shape == (2, 3, 40, 60)
+    np.testing.assert_array_equal(shown['depth'][0, 0],
+                                  sample.depth[rows - 40:, left:left + 60])
+    assert batches.training_batch(0)['left'].shape == (3, 3, 32, 48)
+    plain = open_batches('depth', monocular={'rotation_probability': 0.0,
+                                             'flip_x_probability': 0.0,
+                                             'colour_probability': 0.0})
+    assert next(plain.validation_batches(1))['left'].shape[-2:] == (rows, cols)
+    window = plain.training_batch(0)['left'][0]
+    norm = Normalisation()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (norm.mean, norm.std))
+    window = ((window * std + mean) * 255).round().numpy().transpose(1, 2, 0)
+    image = plain.training[plain._places(0)[0]].image
+    assert any((image[y:y + 32, x:x + 48] == window).all()
+               for y in range(rows - 31) for x in range(cols - 47))
+    with pytest.raises(ConfigError, match="data.monocular is for task depth, got task 'flow'"):
+        open_batches('flow', monocular={})
+
+
+def test_a_network_that_takes_bgr_gets_it(open_batches):
+    batches = open_batches('depth')
+    rgb = next(batches.validation_batches(1))['left']
+    norm = batches.normalisation
+    batches.normalisation = Normalisation(norm.mean[::-1], norm.std[::-1], 'bgr')
+    torch.testing.assert_close(next(batches.validation_batches(1))['left'], rgb.flip(1))
 
 
 def test_damage_ends_the_run_or_is_skipped_and_counted(open_batches, tmp_path):

@@ -52,6 +52,16 @@ def test_a_run_in_legs_is_the_same_run(make_trainer, tmp_path):
     assert losses(tmp_path / 'legs') == losses(tmp_path / 'whole')
 
 
+def test_a_run_of_other_parameter_groups_says_how_to_go_on(make_trainer, tmp_path):
+    make_trainer(tmp_path, []).fit(leg_s=0)
+    state = torch.load(tmp_path / 'last.pt', weights_only=True)
+    for group in state['optimizer']['param_groups']:
+        del group['lr_scale']   # as runs were before there was a layer decay
+    torch.save(state, tmp_path / 'last.pt')
+    with pytest.raises(CheckpointError, match=f'other groups .* model.start_from={tmp_path}'):
+        make_trainer(tmp_path, []).resume()
+
+
 def test_batches_rendered_while_training_resume_the_same(make_trainer, tmp_path, monkeypatch):
     monkeypatch.setattr('crossview_ros.training.records.ATLAS_SIZE', 8)   # quick to make
     runs = []

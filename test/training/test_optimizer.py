@@ -8,6 +8,7 @@ from crossview_ros.training.optimizer import learning_rate, make_optimizer
 from crossview_ros.training.run_config import OptimizerConfig
 import numpy as np
 import pytest
+import torch
 
 
 @pytest.mark.parametrize('case', [0, 1])
@@ -33,6 +34,36 @@ def test_minutes_speed_up_the_decay_but_not_the_warm_up():
     assert learning_rate(config, 5, 60, 110, 8) == 0.5
     assert learning_rate(config, 20, 60, 110, 8) == pytest.approx(0.5)   # half of the decay
     assert learning_rate(config, 50, 110, 110, 8) == pytest.approx(0.0)
+
+
+def test_one_cycle_is_that_of_pytorch_at_every_step():
+    config = OptimizerConfig(lr=1e-4, schedule='onecycle')
+    weight = torch.nn.Parameter(torch.zeros(1))
+    for planned in (100, 37, 7):
+        adam = torch.optim.AdamW([weight], lr=1.0)
+        oracle = torch.optim.lr_scheduler.OneCycleLR(
+            adam, 1e-4, planned, pct_start=0.3, anneal_strategy='cos', div_factor=25,
+            final_div_factor=100, cycle_momentum=False)
+        for step in range(planned):
+            rate = learning_rate(config, step, step, planned, 16)
+            assert rate == pytest.approx(oracle.get_last_lr()[0], rel=1e-9)
+            adam.step()
+            if step < planned - 1:
+                oracle.step()
+
+
+@pytest.mark.parametrize('rise_share, planned', [(0.5, 2), (0.3, 1), (0.5, 4)])
+def test_one_cycle_of_a_few_steps_stays_between_its_ends(rise_share, planned):
+    config = OptimizerConfig(lr=1.0, schedule='onecycle', rise_share=rise_share)
+    rates = [learning_rate(config, step, step, planned, 16) for step in range(planned + 1)]
+    assert all(1 / 2500 - 1e-12 <= rate <= 1 for rate in rates)
+    assert rates[-1] == pytest.approx(1 / 2500)
+
+
+def test_everything_decays_where_it_is_asked_for():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    group, = make_optimizer(model, OptimizerConfig(decay_all=True)).param_groups
+    assert group['weight_decay'] == 0.01 and len(group['params']) == 4
 
 
 def test_matrices_and_the_mask_token_decay_while_biases_and_norms_do_not():

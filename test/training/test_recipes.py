@@ -7,11 +7,13 @@ import math
 from pathlib import Path
 
 from crossview_ros.config import dump_yaml, load_config, to_dict
+from crossview_ros.data.contrastive_views import ContrastiveViewConfig
 from crossview_ros.data.pair_shards import ShardWriter, write_index
+from crossview_ros.metrics.depth_protocol import DepthProtocol
 from crossview_ros.networks.heads import DptHeadConfig
 from crossview_ros.training.mixture import steps_per_epoch
 from crossview_ros.training.optimizer import learning_rate
-from crossview_ros.training.run_config import RunConfig, smoke_run
+from crossview_ros.training.run_config import ContrastConfig, RunConfig, smoke_run
 from crossview_ros.training.setup import open_run
 from crossview_ros.training.tasks import TASKS, TASKS_OF_VERB
 from crossview_ros.training.tasks.matching import official_criterion
@@ -26,7 +28,9 @@ RECIPES = {path.relative_to(FOLDER).with_suffix('').as_posix(): path
            for path in sorted(FOLDER.rglob('*.yaml'))}
 OFFICIAL = [name for name in RECIPES if name.startswith('official/')]
 SMALL = {'crossview_tiny_1_stereo', 'crossview_tiny_2_multi', 'crossview_tiny_3_slow',
-         'crossview_tiny_gpu', 'croco_tiny', 'croco_tiny_pairs', 'depth_tiny', 'pose_tiny'}
+         'crossview_tiny_4_depth',
+         'crossview_tiny_gpu', 'croco_tiny', 'croco_tiny_pairs', 'depth_tiny', 'joint_tiny',
+         'pose_tiny', 'simipu_tiny'}
 SMALL_PARAMETERS = 6_000_000   # at most, of the networks of two CPU cores
 DENSE_L = 437_417_890          # croco.md 3.4; a third channel adds 33
 PARAMETERS = {                 # croco.md 2 and 3.4
@@ -35,7 +39,10 @@ PARAMETERS = {                 # croco.md 2 and 3.4
     'crocostereo': DENSE_L, 'crocostereo_subtrain': DENSE_L, 'crocostereo_eth3d': DENSE_L,
     'crocostereo_finetune_kitti': DENSE_L, 'crocostereo_finetune_spring': DENSE_L,
     'crocoflow': DENSE_L + 33, 'crocoflow_finetune_kitti': DENSE_L + 33,
-    'crocoflow_finetune_spring': DENSE_L + 33}
+    'crocoflow_finetune_spring': DENSE_L + 33,
+    **dict.fromkeys(('simipu_depth_kitti', 'simipu_depth_nyu'),
+                    23_508_032 + 54_262_657),   # simipu.md 3 and 11
+    'simipu_kitti': 23_508_032 + 1_778_432 + 8_663_424 + 2 * 2_234_752}   # simipu.md 10.2
 HABITAT = 985_209 + 800_000 + 3_000 + 13_000
 REAL = 1_070_414 + 2_014_789 + 655_464 + 144_228
 SUBTRAIN = (200_000 + 70_908 + 30 * 24 + 50 * (45 + 171 + 132 + 335 + 14)
@@ -64,13 +71,19 @@ DENSE = {
                                  'crocoflow'),
     'crocoflow_finetune_spring': (19_852, 8, None, 12, 2e-5, (320, 384), 'LaplacianLossBounded',
                                   'crocoflow')}
+# simipu.md 11: images, batches of an epoch, crop, greatest depth [m], what is cut off, protocol
+MONOCULAR = {
+    'simipu_depth_kitti': ((23_158, 652), 1448, (352, 704), 80.0, ((352, 1216), None), 'garg'),
+    'simipu_depth_nyu': ((24_231, 654), 1515, (416, 544), 10.0, (None, (45, 472, 43, 608)),
+                         'nyu')}
 MIXTURES = {'crocostereo': 309_496, 'crocostereo_eth3d': 309_496, 'crocoflow': 793_052,
             'crocostereo_subtrain': SUBTRAIN - 216}
 
 
 def test_every_recipe_has_its_numbers_here():
     assert set(RECIPES) == SMALL | {f'official/{name}' for name in PARAMETERS}
-    assert PRETRAINING.keys() | DENSE.keys() == PARAMETERS.keys()
+    assert PRETRAINING.keys() | DENSE.keys() | MONOCULAR.keys() | {'simipu_kitti'} \
+        == PARAMETERS.keys()
 
 
 @pytest.mark.parametrize('name', RECIPES)
@@ -105,12 +118,46 @@ def test_fine_tuning_recipes_are_those_of_the_paper(name):
     assert (config.batch_size, config.micro_batch, config.steps) == (batch, micro, epochs * epoch)
     assert config.data.crop_hw == crop_hw and config.precision == 'fp32'
     assert config.model.start_from == f'runs/{start}'
+    assert (config.data.validation_mode, config.data.validation_overlap) == ('tiled', 0.7)
     total = sum(use.repeat * use.count for use in config.data.mixture if use.count)
     assert total == MIXTURES.get(name, samples)
     with torch.device('meta'):
         head = TASKS[config.task](config).build().config.heads[config.task]
     assert isinstance(head, DptHeadConfig) and official_criterion(head).name == loss
     _check_schedule(config, rate, epoch, config.steps)
+
+
+@pytest.mark.parametrize('name', MONOCULAR)
+def test_depth_recipes_are_those_of_simipu(name):
+    counts, epoch, crop_hw, greatest, cut, protocol = MONOCULAR[name]
+    config = load_config(RunConfig, RECIPES[f'official/{name}'])
+    optimizer, views = config.optimizer, config.data.monocular
+    assert tuple(use.count for use in (*config.data.mixture, *config.data.validation)) == counts
+    assert (config.batch_size, config.steps, epoch) == (16, 24 * epoch, -(-counts[0] // 16))
+    assert config.data.num_validation == counts[1] and config.validate_every == 6 * epoch
+    assert config.data.crop_hw == crop_hw and (views.bottom_hw, views.border) == cut
+    assert config.depth_protocol == DepthProtocol(protocol, 1e-3, greatest)
+    assert optimizer.betas == (0.95, 0.99) and optimizer.clip_norm == 35 and optimizer.decay_all
+    assert optimizer.weight_decay == 0.01 and optimizer.ema_decay == 0
+    assert config.model.start_from.startswith('SimIPU_')
+    with torch.device('meta'):
+        model = TASKS['depth'](config).build()
+    assert model.config.head.max_depth_m == greatest
+    rates = [learning_rate(optimizer, at, at, config.steps, 16)
+             for at in (0, round(0.3 * config.steps) - 1, config.steps - 1)]
+    assert rates == pytest.approx([1e-4 / 25, 1e-4, 1e-4 / 2500], rel=1e-6)
+
+
+def test_the_recipe_of_simipu_is_the_released_one():
+    config = load_config(RunConfig, RECIPES['official/simipu_kitti'])
+    epoch = steps_per_epoch(32, 3712)   # simipu.md 8: 116 batches
+    assert [use.count for use in config.data.mixture] == [3712] and epoch == 116
+    assert (config.batch_size, config.micro_batch, config.steps) == (32, 4, 100 * epoch)
+    assert config.optimizer.epoch_steps == epoch and config.optimizer.clip_norm == 0
+    assert config.model.contrast == {'reference': 'faithful'}
+    assert config.data.clouds == ContrastiveViewConfig()   # simipu.md 1.3
+    assert config.contrast == ContrastConfig(0.07, 'batch', 1.0, 1.0)
+    assert config.precision == 'fp32'
 
 
 def _check_schedule(config, peak, warmup, planned):
@@ -165,7 +212,7 @@ def shards(tmp_path_factory):
 
 @pytest.mark.parametrize('name', RECIPES)
 def test_each_recipe_takes_two_steps_of_its_smoke_run(name, datasets, shards, records, pairs,
-                                                      tmp_path):
+                                                      frames, tmp_path):
     config = smoke_run(load_config(RunConfig, RECIPES[name]))
     data = {'datasets': lambda: {'root': str(datasets(config))},
             'pairs': lambda: {'folder': str(shards)}, 'rendered': dict}[config.data.source]()
@@ -174,7 +221,8 @@ def test_each_recipe_takes_two_steps_of_its_smoke_run(name, datasets, shards, re
     recipe = tmp_path / 'run.yaml'
     recipe.write_text(dump_yaml(to_dict(config)))
     verb = next(verb for verb, tasks in TASKS_OF_VERB.items() if config.task in tasks)
-    cache = (pairs if config.task == 'croco' else records)[0].parent
+    rendered = {'croco': pairs, 'simipu': frames, 'joint': frames}
+    cache = rendered.get(config.task, records)[0].parent
 
     reports = []
     trainer = open_run(verb, recipe, [], tmp_path / 'run', cache, False, 'cpu', 0, reports.append)

@@ -10,6 +10,8 @@ from crossview_ros.data.datasets.kitti_depth import kitti_depth
 from crossview_ros.data.datasets.kitti_drives import kitti_odometry, kitti_raw
 from crossview_ros.data.datasets.kitti_matching import (
     kitti_2012_flow, kitti_2012_stereo, kitti_2015_flow, kitti_2015_stereo)
+from crossview_ros.data.datasets.kitti_object import kitti_object
+from crossview_ros.data.datasets.listed_depth import listed_depth
 from crossview_ros.data.datasets.middlebury import (
     middlebury_2005, middlebury_2006, middlebury_2014, middlebury_2021, middlebury_eval3)
 from crossview_ros.data.datasets.nuscenes import nuscenes
@@ -35,12 +37,12 @@ DATASETS = {
     'kitti_2012_flow': kitti_2012_flow, 'kitti_2015_flow': kitti_2015_flow,
     'sintel_flow': sintel_flow, 'spring_flow': spring_flow, 'tartanair_flow': tartanair_flow,
     # DepthSample
-    'kitti_depth': kitti_depth, 'nyuv2': nyuv2, 'tartanair_depth': tartanair_depth,
-    'tum_rgbd': tum_rgbd,
+    'kitti_depth': kitti_depth, 'listed_depth': listed_depth, 'nyuv2': nyuv2,
+    'tartanair_depth': tartanair_depth, 'tum_rgbd': tum_rgbd,
     # FrameSample
     'euroc': euroc, 'kitti_odometry': kitti_odometry, 'kitti_raw': kitti_raw,
     # ImagePointSample
-    'nuscenes': nuscenes,
+    'kitti_object': kitti_object, 'nuscenes': nuscenes,
     # PairSample
     'habitat_pairs': habitat_pairs, 'listed_pairs': listed_pairs,
 }

@@ -94,13 +94,15 @@ def _read(frame: _Frame) -> FrameSample:
     drive, position = frame
     path = drive.lefts[position]
     left, right = read_image(path), read_image(drive.right_folder / path.name)
-    points = None
+    points = reflectance = None
     if drive.scan_folder is not None:
-        scan = read_point_file(drive.scan_folder / f'{path.stem}.bin', 4)[:, :3]
-        points = transform_points(drive.T_left_lidar, scan).astype(np.float32)
+        scan = read_point_file(drive.scan_folder / f'{path.stem}.bin', 4)
+        points = transform_points(drive.T_left_lidar, scan[:, :3]).astype(np.float32)
+        reflectance = scan[:, 3]
     pose = drive.T_world_left(position) if drive.T_world_left else None
     return FrameSample(left, right, rig_from_projections(*drive.projections, left.shape[:2]),
-                       int(drive.stamps_ns[position]), points, pose, f'{drive.name}/{path.stem}')
+                       int(drive.stamps_ns[position]), points, pose, f'{drive.name}/{path.stem}',
+                       reflectance, drive.T_left_lidar)
 
 
 def _raw_drive(folder: Path, pair: tuple[int, int]) -> _Drive:

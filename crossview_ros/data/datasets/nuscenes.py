@@ -108,8 +108,10 @@ def _read(pair: _Pair) -> ImagePointSample:
     image = read_image(pair.image)
     camera = PinholeCamera(image.shape[1], image.shape[0], pair.k[0, 0], pair.k[1, 1],
                            pair.k[0, 2], pair.k[1, 2])
-    points = transform_points(pair.T_camera_lidar, read_point_file(pair.points, 5)[:, :3])
-    return ImagePointSample(image, points.astype(np.float32), camera, pair.name)
+    scan = read_point_file(pair.points, 5)   # x, y, z [m], intensity in [0, 255], ring
+    points = transform_points(pair.T_camera_lidar, scan[:, :3])
+    return ImagePointSample(image, points.astype(np.float32), camera, pair.name,
+                            scan[:, 3] / np.float32(255), pair.T_camera_lidar)
 
 
 def _table(folder: Path, name: str) -> Table:

@@ -6,7 +6,7 @@ import shutil
 from types import SimpleNamespace
 from typing import Any
 
-from crossview_ros.data.rosbags_messages import blank_message, serialise
+from crossview_ros.data.rosbags_messages import blank_message, offered_quality, serialise
 from crossview_ros.data.synthetic.drive import Drive, DriveConfig, DriveFrame, plan_drive
 from crossview_ros.errors import DatasetError
 from crossview_ros.geometry.camera import StereoRig
@@ -160,7 +160,7 @@ class _BagOutput:
         self.writer.open()
         self.connections = {
             topic: self.writer.add_connection(topic, kind, typestore=self.typestore,
-                                              offered_qos_profiles=[_quality(topic)])
+                                              offered_qos_profiles=[offered_quality(topic)])
             for topic, kind in TOPICS.items()}
         return self
 
@@ -172,13 +172,3 @@ class _BagOutput:
         message = fill(blank_message(self.typestore, kind))
         self.writer.write(self.connections[topic], stamp,
                           serialise(self.typestore, kind, message))
-
-
-def _quality(topic: str) -> Any:
-    from rosbags.interfaces import (
-        Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime)
-    latched = topic == '/tf_static'
-    never = QosTime(0, 0)
-    return Qos(QosHistory.KEEP_LAST, 1 if latched else 10, QosReliability.RELIABLE,
-               QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE, never, never,
-               QosLiveliness.AUTOMATIC, never, False)

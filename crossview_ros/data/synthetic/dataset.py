@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rendered training records: two time steps of a stereo camera, with exact truth, in shards."""
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -11,6 +11,9 @@ from pathlib import Path
 
 from crossview_ros.data.samples import MultiSample
 from crossview_ros.data.synthetic.camera import Cameras, render
+from crossview_ros.data.synthetic.draw import Draw
+from crossview_ros.data.synthetic.lidar_frames import (
+    LidarFrameConfig, render_lidar_frames, STORED_FRAME)
 from crossview_ros.data.synthetic.random_scene import sample_scenes, SceneConfig
 from crossview_ros.data.synthetic.raycast import length
 from crossview_ros.data.synthetic.shading import expose
@@ -35,51 +38,61 @@ MAX_FLOW_SHARE = 0.35   # of the width; beyond it the truth is left out
 
 
 def render_records(batch: int, size_hw: tuple[int, int], config: SceneConfig,
-                   atlas: TextureAtlas, generator: torch.Generator) -> dict[str, Tensor]:
+                   atlas: TextureAtlas, draw: Draw,
+                   wanted: Collection[str] = (*STORED, *STORED_CAMERA)) -> dict[str, Tensor]:
     """
     Render previous left, left and right images of random scenes.
 
+    :param draw: Of ``batch`` rows; decides the device.
+    :param wanted: What is returned; the rest is not rendered, and changes none of it.
     :return: ``previous``, ``left``, ``right`` (B, 3, H, W) in [0, 1]; ``disparity`` (B, 1, H, W)
         [px] of left; ``flow`` (B, 2, H, W) [px] previous -> left, NaN beyond `MAX_FLOW_SHARE`;
         ``left_occluded`` (in right) and ``previous_occluded`` (in left) (B, 1, H, W) bool;
         ``focal`` [px], ``baseline`` [m] (B,), ``T_left_previous`` (B, 4, 4).
     """
-    scenes, view = sample_scenes(batch, size_hw, config, len(atlas), generator)
-    T_left = torch.eye(4, device=generator.device).repeat(batch, 1, 1)
+    scenes, view = sample_scenes(batch, size_hw, config, len(atlas), draw)
+    T_left = torch.eye(4, device=view.focal.device).repeat(batch, 1, 1)
     T_right = T_left.clone()
     T_right[:, 0, 3] = view.baseline
-    first = torch.zeros(batch, device=generator.device)
+    first = torch.zeros_like(view.focal)
     cameras = {
         'previous': Cameras.centred(size_hw, view.focal, view.T_world_previous, first),
         'left': Cameras.centred(size_hw, view.focal, T_left, first + 1),
         'right': Cameras.centred(size_hw, view.focal, T_right, first + 1)}
-    views = {name: render(scenes, atlas, camera) for name, camera in cameras.items()}
-    to_right, left_occluded = motion_field(scenes, views['left'], cameras['left'],
-                                           cameras['right'])
-    flow, previous_occluded = motion_field(scenes, views['previous'], cameras['previous'],
-                                           cameras['left'])
-    beyond = length(flow, 1)[:, None] > MAX_FLOW_SHARE * size_hw[1]
-    images = expose({name: view.image for name, view in views.items()}, 'left', generator)
-    return {**images,
-            'disparity': -to_right[:, :1], 'flow': torch.where(beyond, torch.nan, flow),
-            'left_occluded': left_occluded, 'previous_occluded': previous_occluded,
-            'focal': view.focal, 'baseline': view.baseline,
-            'T_left_previous': view.T_world_previous}
+    flow_names = {'flow', 'previous_occluded'}.intersection(wanted)
+    views = {name: render(scenes, atlas, camera) for name, camera in cameras.items()
+             if name in wanted or name == 'left' or name == 'previous' and flow_names}
+    fields = expose({name: view.image for name, view in views.items()}, 'left', draw)
+    fields |= {'focal': view.focal, 'baseline': view.baseline,
+               'T_left_previous': view.T_world_previous}
+    if {'disparity', 'left_occluded'}.intersection(wanted):
+        to_right, fields['left_occluded'] = motion_field(scenes, views['left'], cameras['left'],
+                                                         cameras['right'])
+        fields['disparity'] = -to_right[:, :1]
+    if flow_names:
+        flow, fields['previous_occluded'] = motion_field(
+            scenes, views['previous'], cameras['previous'], cameras['left'])
+        beyond = length(flow, 1)[:, None] > MAX_FLOW_SHARE * size_hw[1]
+        fields['flow'] = torch.where(beyond, torch.nan, flow)
+    return {name: fields[name] for name in wanted}
 
 
 # what a config asks for -> how it is rendered, and what of it is kept in which type
 KINDS = {SceneConfig: (render_records, {**STORED, **STORED_CAMERA}),
-         PairConfig: (render_pairs, STORED_PAIR)}
+         PairConfig: (render_pairs, STORED_PAIR),
+         LidarFrameConfig: (render_lidar_frames, STORED_FRAME)}
+Kind = SceneConfig | PairConfig | LidarFrameConfig
 
 
 def write_shards(folder: str | Path, count: int, size_hw: tuple[int, int], seed: int,
-                 split: str = 'train', config: SceneConfig | PairConfig = SceneConfig(),
+                 split: str = 'train', config: Kind = SceneConfig(),
                  progress: Callable[[int, int], None] | None = None, jobs: int = 1) -> None:
     """
     Render records to a folder; what is already there is kept, so it may be stopped at any time.
 
     :param split: 'train' or 'holdout'; textures and scenes of the two never meet.
-    :param config: Decides the kind of record: two steps of a stereo camera, or a pair of views.
+    :param config: Decides the kind of record: two steps of a stereo camera, a pair of
+        views, or stereo images with a LiDAR.
     :param jobs: Processes, of one thread each; 1 renders in this process.
     :param progress: Called with (records done, records wanted).
     :raises DatasetError: If the folder holds records of another kind.
@@ -125,12 +138,13 @@ def _atlas(size: int, seed: int, split: str) -> TextureAtlas:
 
 
 def _write_shard(number: int, folder: Path, size_hw: tuple[int, int], seed: int, split: str,
-                 config: SceneConfig | PairConfig, atlas_size: int) -> None:
+                 config: Kind, atlas_size: int) -> None:
     render, stored = KINDS[type(config)]
     atlas = _atlas(atlas_size, seed, split)
-    generator = torch.Generator().manual_seed((seed + SEED_OF_SPLIT[split]) * 100_003 + number)
+    seed = (seed + SEED_OF_SPLIT[split]) * 100_003 + number
+    draw = Draw(torch.Generator().manual_seed(seed))
     with torch.inference_mode():
-        parts = [render(4, size_hw, config, atlas, generator) for _ in range(SHARD // 4)]
+        parts = [render(4, size_hw, config, atlas, draw) for _ in range(SHARD // 4)]
     arrays = {}
     for name, dtype in stored.items():
         field = torch.cat([part[name] for part in parts]).cpu().numpy()

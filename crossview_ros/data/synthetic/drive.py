@@ -2,6 +2,7 @@
 """A rendered drive: stereo camera and LiDAR on a robot that rides through a hall."""
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from crossview_ros.data.synthetic.camera import Cameras, render, View
 from crossview_ros.data.synthetic.drive_scene import furnish, R_WORLD_UPRIGHT
@@ -82,6 +83,15 @@ class DriveFrame:
     twist: np.ndarray                 # (6,) in base_link: x, y, z [m/s], rotation [rad/s]
 
 
+class StereoFrame(NamedTuple):
+    """What the camera alone sees at one moment, and where it is."""
+
+    time_s: float
+    left: np.ndarray          # (H, W, 3) uint8 RGB
+    right: np.ndarray
+    T_odom_left: np.ndarray   # (4, 4) float64, of the left optical frame
+
+
 @dataclass(frozen=True)
 class Drive:
     """A drive that is planned and not yet rendered."""
@@ -108,17 +118,21 @@ class Drive:
             last = number
             yield frame
 
+    def stereo_frames(self) -> Iterator[StereoFrame]:
+        """Render the images of the camera, without dense truth and LiDAR, on the CPU."""
+        mount = self.config.mounts()['left']
+        for number in range(self.config.num_frames):
+            time_s = number / self.config.rate_hz
+            pose = self.trajectory.pose(time_s)
+            with torch.inference_mode():
+                left, right = (_photograph(render(self.scenes, self.atlas, camera))
+                               for camera in self._cameras(time_s, torch.device('cpu')))
+            yield StereoFrame(time_s, left, right, pose @ mount)
+
     def _frame(self, time_s: float, scenes: Scenes, atlas: TextureAtlas,
                before: tuple[View, Cameras] | None) -> tuple[tuple[View, Cameras], DriveFrame]:
-        config, pose = self.config, self.trajectory.pose(time_s)
-        sensors = {name: torch.tensor(pose @ mount, dtype=torch.float32,
-                                      device=scenes.device)[None]
-                   for name, mount in config.mounts().items()}
-        moment = torch.tensor([time_s], device=scenes.device)
-        focal = torch.tensor([config.focal_px], device=scenes.device)
-        left_camera, right_camera = (
-            Cameras.centred(config.size_hw, focal, sensors[name], moment)
-            for name in ('left', 'right'))
+        config = self.config
+        left_camera, right_camera = self._cameras(time_s, scenes.device)
         left = render(scenes, atlas, left_camera)
         right = render(scenes, atlas, right_camera)
         _, hidden_in_right = motion_field(scenes, left, left_camera, right_camera)
@@ -128,13 +142,27 @@ class Drive:
             flow = flow[0].permute(1, 2, 0).cpu().numpy()
             hidden_in_left = hidden_in_left[0, 0].cpu().numpy()
         depth = left.depth[0].cpu().numpy()
+        scan = spinning_lidar(scenes, atlas, self._sensor('lidar', time_s, scenes.device),
+                              left_camera.time_s, config.lidar)
         frame = DriveFrame(
             time_s, _photograph(left), _photograph(right), depth,
             np.float32(config.focal_px * config.baseline) / depth,
-            hidden_in_right[0, 0].cpu().numpy(), flow, hidden_in_left,
-            spinning_lidar(scenes, atlas, sensors['lidar'], moment, config.lidar), pose,
-            self.trajectory.twist(time_s))
+            hidden_in_right[0, 0].cpu().numpy(), flow, hidden_in_left, scan,
+            self.trajectory.pose(time_s), self.trajectory.twist(time_s))
         return (left, left_camera), frame
+
+    def _cameras(self, time_s: float, device: torch.device) -> tuple[Cameras, Cameras]:
+        """Return the left and the right camera at a moment."""
+        focal = torch.tensor([self.config.focal_px], device=device)
+        moment = torch.tensor([time_s], device=device)
+        return tuple(Cameras.centred(self.config.size_hw, focal,
+                                     self._sensor(name, time_s, device), moment)
+                     for name in ('left', 'right'))
+
+    def _sensor(self, name: str, time_s: float, device: torch.device) -> torch.Tensor:
+        """Return the pose of a sensor in the world: (1, 4, 4) float32."""
+        return torch.tensor(self.trajectory.pose(time_s) @ self.config.mounts()[name],
+                            dtype=torch.float32, device=device)[None]
 
 
 def plan_drive(config: DriveConfig = DriveConfig(), seed: int = 0) -> Drive:

@@ -2,6 +2,7 @@
 """Draw random scenes in front of a stereo camera that moves by one time step."""
 from dataclasses import dataclass
 
+from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.scene import product, rotation_from_vector, Scenes
 import torch
 from torch import Tensor
@@ -37,13 +38,12 @@ class RandomView:
 
 
 def sample_scenes(batch: int, size_hw: tuple[int, int], config: SceneConfig, num_textures: int,
-                  generator: torch.Generator) -> tuple[Scenes, RandomView]:
+                  draw: Draw) -> tuple[Scenes, RandomView]:
     """
     Draw scenes in front of a camera at the world's origin that looks along z (optical axes).
 
-    :param generator: Makes the draw repeatable and decides the device.
+    :param draw: Of ``batch`` rows; decides the device.
     """
-    draw = Draw(generator)
     cols = size_hw[1]
     focal = cols * draw.log_uniform((batch,), *config.focal_range)
     near = draw.log_uniform((batch,), *config.near_range)
@@ -57,7 +57,7 @@ def sample_scenes(batch: int, size_hw: tuple[int, int], config: SceneConfig, num
     count = depth.shape[1]
     texture_size = half.amax(-1) * draw.log_uniform((batch, count), 0.5, 3.0)
     room_texture = near * draw.log_uniform((batch,), 0.5, 4.0)
-    light = draw.normal((batch, 3)) + torch.tensor((0.0, -2.0, -0.6), device=generator.device)
+    light = draw.normal((batch, 3)) + focal.new_tensor((0.0, -2.0, -0.6))
     light = light / light.norm(dim=-1, keepdim=True) * \
         (near * draw.log_uniform((batch,), 4.0, 100.0))[:, None]
     clear = draw.uniform((batch,), 0, 1) < config.shadow_share
@@ -75,7 +75,7 @@ def sample_scenes(batch: int, size_hw: tuple[int, int], config: SceneConfig, num
     return scenes, view
 
 
-def _room(draw: 'Draw', batch: int, near: Tensor,
+def _room(draw: Draw, batch: int, near: Tensor,
           config: SceneConfig) -> tuple[Tensor, Tensor, Tensor]:
     """Return centre, rotation and half size of the room; its floor lies below the camera."""
     far = near * config.depth_ratio * draw.log_uniform((batch,), 0.3, 4.0)
@@ -92,7 +92,7 @@ def _room(draw: 'Draw', batch: int, near: Tensor,
     return centre[:, None], rotation[:, None], half[:, None]
 
 
-def _objects(draw: 'Draw', batch: int, size_hw: tuple[int, int], focal: Tensor, near: Tensor,
+def _objects(draw: Draw, batch: int, size_hw: tuple[int, int], focal: Tensor, near: Tensor,
              room: tuple[Tensor, Tensor, Tensor],
              config: SceneConfig) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return centre (B, P, 3), rotation (B, P, 3, 3), half size (B, P, 3), depth (B, P)."""
@@ -134,7 +134,7 @@ def _stand(room: tuple[Tensor, Tensor, Tensor], centre: Tensor,
     return world, torch.stack((half[..., 0], tall, half[..., 2]), -1)
 
 
-def _motion_of_objects(draw: 'Draw', depth: Tensor, near: Tensor, step: Tensor, pace: Tensor,
+def _motion_of_objects(draw: Draw, depth: Tensor, near: Tensor, step: Tensor, pace: Tensor,
                        config: SceneConfig) -> tuple[Tensor, Tensor]:
     """Return velocity and spin (B, P + 1, 3) per time step; the room stands still."""
     shape = (*depth.shape, 1)
@@ -147,7 +147,7 @@ def _motion_of_objects(draw: 'Draw', depth: Tensor, near: Tensor, step: Tensor, 
     return torch.cat((velocity, still), 1), torch.cat((spin, still), 1)
 
 
-def _motion_of_camera(draw: 'Draw', step: Tensor, pace: Tensor,
+def _motion_of_camera(draw: Draw, step: Tensor, pace: Tensor,
                       config: SceneConfig) -> Tensor:
     """Return T_world_previous (B, 4, 4): where the camera was one time step ago."""
     batch = len(step)
@@ -157,26 +157,3 @@ def _motion_of_camera(draw: 'Draw', step: Tensor, pace: Tensor,
                                         draw.uniform((batch, 1), 0, 1.2))
     T[:, :3, 3] = draw.normal((batch, 3)) * step[:, None] * draw.uniform((batch, 1), 0, 1.8)
     return T
-
-
-class Draw:
-    """Random tensors on the generator's device."""
-
-    def __init__(self, generator: torch.Generator):
-        self.args = {'generator': generator, 'device': generator.device}
-
-    def uniform(self, shape: tuple[int, ...], low: float, high: float) -> Tensor:
-        """Draw evenly from [low, high)."""
-        return low + (high - low) * torch.rand(shape, **self.args)
-
-    def log_uniform(self, shape: tuple[int, ...], low: float, high: float) -> Tensor:
-        """Draw so that each factor of two is equally likely."""
-        return low * (high / low) ** torch.rand(shape, **self.args)
-
-    def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw from the standard normal distribution, cut at 2.5 sigma."""
-        return torch.randn(shape, **self.args).clamp(-2.5, 2.5)
-
-    def integers(self, shape: tuple[int, ...], high: int) -> Tensor:
-        """Draw int64 from [0, high)."""
-        return torch.randint(high, shape, **self.args)

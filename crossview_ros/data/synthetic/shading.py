@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Colour surfaces: mip-mapped textures under ambient and directional light."""
+from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.raycast import Hits, is_hidden, length, Placed, Rays
 from crossview_ros.data.synthetic.scene import CYLINDER, ELLIPSOID
 from crossview_ros.data.synthetic.textures import TextureAtlas
@@ -47,8 +48,7 @@ def shade(placed: Placed, atlas: TextureAtlas, rays: Rays, hits: Hits,
     return colour * brightness[..., None], 2 * (hits.primitive * 6 + face) + dark
 
 
-def expose(images: dict[str, Tensor], metered: str,
-           generator: torch.Generator) -> dict[str, Tensor]:
+def expose(images: dict[str, Tensor], metered: str, draw: Draw) -> dict[str, Tensor]:
     """
     Bend the tone curve of all views of a scene alike, as a camera's exposure control would.
 
@@ -56,7 +56,7 @@ def expose(images: dict[str, Tensor], metered: str,
     :param metered: The view whose brightness decides.
     """
     mean = images[metered].mean((1, 2, 3), keepdim=True)
-    wish = 0.25 + 0.35 * torch.rand(mean.shape, generator=generator, device=mean.device)
+    wish = draw.uniform(mean.shape, 0.25, 0.6)
     gamma = (wish.log() / mean.clamp(0.02, 0.98).log()).clamp(0.4, 1.4)
     return {name: image.clamp(min=1e-4) ** gamma for name, image in images.items()}
 

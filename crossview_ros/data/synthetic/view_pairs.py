@@ -4,7 +4,8 @@ from dataclasses import dataclass
 import math
 
 from crossview_ros.data.synthetic.camera import Cameras, render, View
-from crossview_ros.data.synthetic.random_scene import Draw, sample_scenes, SceneConfig
+from crossview_ros.data.synthetic.draw import Draw
+from crossview_ros.data.synthetic.random_scene import sample_scenes, SceneConfig
 from crossview_ros.data.synthetic.scene import product, rotation_from_vector, Scenes
 from crossview_ros.data.synthetic.shading import expose
 from crossview_ros.data.synthetic.textures import TextureAtlas
@@ -28,7 +29,7 @@ class PairConfig:
 
 
 def render_pairs(batch: int, size_hw: tuple[int, int], config: PairConfig, atlas: TextureAtlas,
-                 generator: torch.Generator) -> dict[str, Tensor]:
+                 draw: Draw, scene: SceneConfig = SceneConfig()) -> dict[str, Tensor]:
     """
     Render a target and a reference view of random scenes.
 
@@ -36,19 +37,20 @@ def render_pairs(batch: int, size_hw: tuple[int, int], config: PairConfig, atlas
     sees, and turns a little at random; the walk is halved until enough is seen by both
     (croco.md 7, Habitat pairs).
 
+    :param draw: Of ``batch`` rows; decides the device.
     :return: ``target``, ``reference`` (B, 3, H, W) in [0, 1]; ``covisible`` (B,) the smaller of
         the two shares of pixels whose surface is seen in the other view.
     """
-    scenes, view = sample_scenes(batch, size_hw, SceneConfig(), len(atlas), generator)
+    scenes, view = sample_scenes(batch, size_hw, scene, len(atlas), draw)
     shrink = min(1.0, PROBE_PX / min(size_hw))
     probe_hw = tuple(round(side * shrink) for side in size_hw)
-    identity = torch.eye(4, device=generator.device).repeat(batch, 1, 1)
+    identity = torch.eye(4, device=view.focal.device).repeat(batch, 1, 1)
     probe = _cameras(probe_hw, view.focal * shrink, identity)
     seen = render(scenes, atlas, probe, smooth=False)
-    T_reference, covisible = _walk(scenes, atlas, probe, seen, config, Draw(generator))
+    T_reference, covisible = _walk(scenes, atlas, probe, seen, config, draw)
     images = {name: render(scenes, atlas, _cameras(size_hw, view.focal, T)).image
               for name, T in (('target', identity), ('reference', T_reference))}
-    return {**expose(images, 'target', generator), 'covisible': covisible}
+    return {**expose(images, 'target', draw), 'covisible': covisible}
 
 
 def covisible_share(scenes: Scenes, views: tuple[View, View],

@@ -33,17 +33,8 @@ class CompletionTask:
 
         :raises ConfigError: If the preset is unknown or does not fit the crop.
         """
-        choice, crop_hw = self.config.model, self.config.data.crop_hw
-        preset = find_preset(COMPLETION_PRESETS, choice, self.config.task)
-        preset = replace(changed_backbone(preset, choice), img_size=crop_hw)
-        if choice.mask_ratio is not None:
-            preset = replace(preset, mask_ratio=choice.mask_ratio)
-        check_crop(crop_hw, preset.patch_size)
-        rows, cols = preset.grid_hw
-        if int(preset.mask_ratio * rows * cols) < 1:
-            raise ConfigError(f'model.mask_ratio {preset.mask_ratio} hides none of the '
-                              f'{rows * cols} patches; raise it or data.crop_hw')
-        return CroCo(preset)
+        preset = find_preset(COMPLETION_PRESETS, self.config.model, self.config.task)
+        return CroCo(changed_croco(preset, self.config))
 
     def records_config(self) -> PairConfig:
         """Say what is to be rendered."""
@@ -87,3 +78,21 @@ class CompletionTask:
         options = self.config.pixel_loss
         return pixel_loss(output.patches.float(), truth,
                           batch['mask'] if options.masked_only else None, options.normalised)
+
+
+def changed_croco(preset: CroCoConfig, config: RunConfig) -> CroCoConfig:
+    """
+    Return the architecture of a run for its crop.
+
+    :raises ConfigError: If it does not fit the crop.
+    """
+    choice, crop_hw = config.model, config.data.crop_hw
+    preset = replace(changed_backbone(preset, choice), img_size=crop_hw)
+    if choice.mask_ratio is not None:
+        preset = replace(preset, mask_ratio=choice.mask_ratio)
+    check_crop(crop_hw, preset.patch_size)
+    rows, cols = preset.grid_hw
+    if int(preset.mask_ratio * rows * cols) < 1:
+        raise ConfigError(f'model.mask_ratio {preset.mask_ratio} hides none of the '
+                          f'{rows * cols} patches; raise it or data.crop_hw')
+    return preset

@@ -6,8 +6,10 @@ from functools import partial
 
 from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.errors import ConfigError
-from crossview_ros.networks.downstream import one_view_model, OneViewConfig, OneViewModel
-from crossview_ros.networks.presets import ONE_VIEW_PRESETS
+from crossview_ros.networks.downstream import (
+    ModelConfig, MultiTaskModel, one_view_model, OneViewConfig, OneViewModel)
+from crossview_ros.networks.heads import Prediction
+from crossview_ros.networks.presets import MODEL_PRESETS, ONE_VIEW_PRESETS
 from crossview_ros.training.depth_losses import log_depth_loss
 from crossview_ros.training.record_kinds import DEPTH
 from crossview_ros.training.records import RecordBatches
@@ -21,20 +23,25 @@ from torch import Tensor
 
 class DepthTask:
     """
-    Train encoder and head to tell the depth [m] along the optical axis.
+    Train a head, and the encoder unless it is frozen, to tell the depth along the optical axis.
 
-    One view does not say how far its lens zooms in: the metres hold for cameras like those of
-    the training data, and scale with the focal length elsewhere.
+    The network is one of one view, or a multi-task model, whose other heads are carried over:
+    those that the run freezes. With a canonical focal length f_c the truth is divided by f / f_c,
+    f of the sample in pixels of the crop (Metric3D, Yin et al., ICCV 2023, section 3.2).
     """
 
-    architecture = OneViewConfig
     batches = partial(RecordBatches, kind=DEPTH)
     score_name = 'mean absolute error over true depth, -'
 
     def __init__(self, config: RunConfig):
         self.config = config
 
-    def build(self) -> OneViewModel:
+    @property
+    def architecture(self) -> type:
+        """Return the type of the network's config."""
+        return OneViewConfig if self.config.model.preset in ONE_VIEW_PRESETS else ModelConfig
+
+    def build(self) -> OneViewModel | MultiTaskModel:
         """
         Build the network of the run.
 
@@ -42,47 +49,85 @@ class DepthTask:
             not give logarithms of metres and of their scale.
         """
         choice, crop_hw = self.config.model, self.config.data.crop_hw
-        preset = find_preset(ONE_VIEW_PRESETS, choice, self.config.task)
-        backbone = replace(changed_backbone(preset.backbone, choice), img_size=crop_hw)
+        several = {name: preset for name, preset in MODEL_PRESETS.items()
+                   if 'depth' in preset().heads}
+        preset = find_preset({**ONE_VIEW_PRESETS, **several}, choice, self.config.task)
+        backbone = changed_backbone(preset.backbone, choice)
+        if isinstance(preset, ModelConfig):
+            check_crop(crop_hw, backbone.patch_size)
+            heads = {task: head for task, head in preset.heads.items()
+                     if f'heads.{task}' in choice.freeze}
+            heads['depth'] = changed_head(preset.heads['depth'], choice)
+            return MultiTaskModel(replace(preset, backbone=backbone, heads=heads))
         head = changed_head(preset.head, choice)
         check_crop(crop_hw, backbone.patch_size, dpt=True)
         if preset.value != 'exp' or head.scale != 'exp' or head.num_values != 1:
             raise ConfigError("task depth needs a head of one value with scale 'exp', got "
                               f"{head.num_values} with '{head.scale}'")
+        backbone = replace(backbone, img_size=crop_hw)
         return one_view_model(replace(preset, backbone=backbone, head=head))
 
     def records_config(self) -> SceneConfig:
         """Say what is to be rendered."""
         return SceneConfig()
 
-    def step(self, model: OneViewModel, batch: dict[str, Tensor]) -> StepOutput:
+    def step(self, model: OneViewModel | MultiTaskModel,
+             batch: dict[str, Tensor]) -> StepOutput:
         """
         Compute the loss of one batch.
 
-        :param batch: ``left`` (B, 3, H, W) normalised; ``depth`` (B, 1, H, W) [m], NaN unknown.
+        :param batch: ``left`` (B, 3, H, W) normalised; ``depth`` (B, 1, H, W) [m], NaN unknown;
+            ``focal`` (B,) [px] of the images as they are.
         """
-        terms = log_depth_loss(model(batch['left']), batch['depth'])
+        terms = log_depth_loss(_predict(model, batch), batch['depth'] / _stretch(model, batch))
         return StepOutput(terms['loss'], {'log_error': terms['epe'], 'nll': terms['nll']})
 
     @torch.no_grad()
-    def validate(self, model: OneViewModel,
+    def validate(self, model: OneViewModel | MultiTaskModel,
                  batches: Iterable[dict[str, Tensor]]) -> dict[str, float]:
-        """Return abs_rel, rmse_m and the share delta_1 within a factor of 1.25, over pixels."""
-        sums = dict.fromkeys(('abs_rel', 'rmse_m', 'delta_1'), 0.0)
-        pixels = 0
+        """
+        Return figures over pixels, in metres of the sample's own camera.
+
+        abs_rel, rmse_m, the share delta_1 within a factor of 1.25, the likelihood of the
+        logarithmic error, and ``shape_abs_rel``: abs_rel after each image's depth was scaled by
+        the median ratio to the truth.
+        """
+        names = ('abs_rel', 'rmse_m', 'delta_1', 'nll', 'shape_abs_rel')
+        sums, pixels = dict.fromkeys(names, 0.0), 0
         for batch in batches:
-            truth = batch['depth']
-            known = truth.isfinite() & (truth > 0)
-            truth, depth = truth[known], model(batch['left']).value[known]
-            error = (depth - truth).abs()
-            near = torch.maximum(depth / truth, truth / depth) < 1.25
-            for name, value in (('abs_rel', error / truth), ('rmse_m', error.square()),
-                                ('delta_1', near)):
-                sums[name] += float(value.sum())
-            pixels += truth.numel()
+            prediction = _predict(model, batch)
+            depths = prediction.value.float() * _stretch(model, batch)
+            for depth, log_b, truth in zip(depths, prediction.log_scale.float(), batch['depth']):
+                known = truth.isfinite() & (truth > 0)
+                for name, value in zip(names, _errors(depth[known], log_b[known], truth[known])):
+                    sums[name] += float(value.sum())
+                pixels += int(known.sum())
         means = {name: value / pixels for name, value in sums.items()}
         return {**means, 'rmse_m': means['rmse_m'] ** 0.5}
 
     def score(self, metrics: dict[str, float]) -> float:
         """Return what the best checkpoint minimises: abs_rel."""
         return metrics['abs_rel']
+
+
+def _predict(model: OneViewModel | MultiTaskModel, batch: dict[str, Tensor]) -> Prediction:
+    if isinstance(model, MultiTaskModel):
+        return model.predict('depth', model.encode(batch['left']))
+    return model(batch['left'])
+
+
+def _stretch(model: OneViewModel | MultiTaskModel, batch: dict[str, Tensor]) -> Tensor:
+    """Return (B, 1, 1, 1): metres of each sample's camera over those of the canonical one."""
+    config = model.config
+    focal_px = config.heads['depth'].focal_px if isinstance(config, ModelConfig) \
+        else config.focal_px
+    focal = batch['focal'].view(-1, 1, 1, 1)
+    return torch.ones_like(focal) if focal_px is None else focal / focal_px
+
+
+def _errors(depth: Tensor, log_scale: Tensor, truth: Tensor) -> tuple[Tensor, ...]:
+    """Return what `DepthTask.validate` averages, of the known pixels of one image."""
+    error, log_error = (depth - truth).abs(), (depth.log() - truth.log()).abs()
+    scaled = depth * (truth / depth).median() if len(truth) else depth
+    return (error / truth, error.square(), (log_error < 0.2231436).float(),   # log 1.25
+            log_scale + log_error * torch.exp(-log_scale), (scaled - truth).abs() / truth)

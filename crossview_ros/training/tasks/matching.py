@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks stereo, flow and multi: dense matching between two views, several heads at once."""
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.errors import ConfigError
+from crossview_ros.geometry.tiling import TilingSpec
 from crossview_ros.networks.downstream import ModelConfig, MultiTaskModel
 from crossview_ros.networks.heads import DptHeadConfig, HeadConfig, Prediction
 from crossview_ros.networks.official_file import SCALES
 from crossview_ros.networks.presets import MODEL_PRESETS, RELEASED_PRESETS
 from crossview_ros.training.dense_losses import Criterion, criterion
 from crossview_ros.training.losses import end_point_error, matching_loss
+from crossview_ros.training.record_kinds import matching
 from crossview_ros.training.records import RecordBatches
 from crossview_ros.training.run_config import RunConfig
 from crossview_ros.training.tasks.architecture import (
     changed_backbone, changed_head, check_crop, find_preset)
 from crossview_ros.training.tasks.step import StepOutput
+from crossview_ros.training.tiled_prediction import predict_tiled, tiling
 import torch
 from torch import Tensor
 
@@ -27,7 +31,6 @@ class MatchingTask:
     """Train the named heads; one encoder pass serves all of them."""
 
     architecture = ModelConfig
-    batches = RecordBatches
     score_name = 'weighted end-point error, px'
 
     def __init__(self, config: RunConfig, heads: tuple[str, ...]):
@@ -50,7 +53,23 @@ class MatchingTask:
         if dpt:   # official models are tiled in the size that they were trained with
             backbone = replace(backbone, img_size=crop_hw)
         check_crop(crop_hw, backbone.patch_size, dpt)
+        if self._tiled:
+            for head, head_config in heads.items():
+                self._tiling(head, head_config)
         return MultiTaskModel(ModelConfig(backbone, heads, preset.normalisation))
+
+    @property
+    def batches(self) -> Callable[..., RecordBatches]:
+        """Return what makes batches of a folder of records: of the views that the heads need."""
+        return partial(RecordBatches, kind=matching(self.heads))
+
+    @property
+    def _tiled(self) -> bool:
+        return self.config.data.validation_mode == 'tiled'
+
+    def _tiling(self, head: str, config: HeadConfig) -> TilingSpec:
+        data = self.config.data
+        return tiling(head, config, data.crop_hw, data.validation_overlap)
 
     def records_config(self) -> SceneConfig:
         """Say what is to be rendered."""
@@ -76,11 +95,15 @@ class MatchingTask:
     @torch.no_grad()
     def validate(self, model: MultiTaskModel,
                  batches: Iterable[dict[str, Tensor]]) -> dict[str, float]:
-        """Return mean end-point error [px], bad-2 rate and likelihood by head; lower is better."""
+        """
+        Return mean end-point error [px], bad-2 rate and likelihood by head; lower is better.
+
+        Every pixel counts the same, or every image, where whole ones are measured (croco.md 6.3).
+        """
         sums: dict[str, float] = {}
-        pixels: dict[str, float] = {}
+        counts: dict[str, float] = {}
         for batch in batches:
-            for head, prediction in self._predict(model, batch).items():
+            for head, prediction in self._validated(model, batch):
                 truth, _ = self._truth(head, batch)
                 valid = torch.isfinite(truth).all(1, keepdim=True)
                 error = end_point_error(prediction.value, torch.where(valid, truth, 0.0))[valid]
@@ -88,15 +111,26 @@ class MatchingTask:
                 log_b = log_scale(model.config.heads[head], prediction)
                 if log_b is not None:
                     figures['nll'] = log_b[valid] + error * torch.exp(-log_b[valid])
-                pixels[head] = pixels.get(head, 0.0) + error.numel()
+                share = 1 / max(1, error.numel()) if self._tiled else 1.0
+                counts[head] = counts.get(head, 0.0) + share * error.numel()
                 for name, value in figures.items():
                     key = f'{head}_{name}'
-                    sums[key] = sums.get(key, 0.0) + float(value.sum())
-        return {key: value / pixels[key.split('_')[0]] for key, value in sums.items()}
+                    sums[key] = sums.get(key, 0.0) + share * float(value.sum())
+        return {key: value / counts[key.split('_')[0]] for key, value in sums.items()}
 
     def score(self, metrics: dict[str, float]) -> float:
         """Return what the best checkpoint minimises: the weighted end-point error [px]."""
         return sum(HEAD_WEIGHTS[head] * metrics[f'{head}_epe_px'] for head in self.heads)
+
+    def _validated(self, model: MultiTaskModel,
+                   batch: dict[str, Tensor]) -> Iterable[tuple[str, Prediction]]:
+        if not self._tiled:
+            return self._predict(model, batch).items()
+        size = self.config.micro_batch or self.config.batch_size
+        views = {'stereo': ('left', 'right'), 'flow': ('previous', 'left')}
+        return [(head, Prediction(predict_tiled(
+            model.task(head), *(batch[view] for view in views[head]),
+            self._tiling(head, model.config.heads[head]), size), None)) for head in self.heads]
 
     def _predict(self, model: MultiTaskModel,
                  batch: dict[str, Tensor]) -> dict[str, Prediction]:

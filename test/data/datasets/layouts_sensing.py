@@ -42,6 +42,21 @@ def kitti_depth(root):
                   truth={'depth': depth_truth(SIZE_HW)})
 
 
+def listed_depth(root):
+    lines = []
+    for k in range(2):
+        save(root / f'drive{k}/image_02/data/0000000005.png', texture(k, SIZE_HW))
+        save(root / f'drive{k}/groundtruth/0000000005.png', depth_truth(SIZE_HW),
+             io.write_scaled_png)
+        lines.append(f'/drive{k}/image_02/data/0000000005.png '
+                     f'drive{k}/groundtruth/0000000005.png 721.5')
+    lines.append('/drive2/image_02/data/0000000005.png None 721.5')
+    for split in ('train', 'test', 'eigen_train', 'eigen_test'):
+        save(root / f'{split}.txt', '\n'.join(lines))
+    return Layout(DepthSample, {'train': 2, 'test': 2}, 'drive1/groundtruth/0000000005.png',
+                  rig=(721.5, None), truth={'depth': depth_truth(SIZE_HW)})
+
+
 def depth_truth(size_hw):
     return disparity_truth(size_hw, DEPTH_M)
 
@@ -182,6 +197,25 @@ def nuscenes(root):
                   options={'cameras': ('CAM_FRONT',)}, truth={'points': near})
 
 
+def kitti_object(root):
+    for split, numbers in (('training', ('000000', '000003')), ('testing', ('000001',))):
+        for k, number in enumerate(numbers):
+            folder = root / split
+            save(folder / f'image_2/{number}.png', texture(k, SIZE_HW))
+            save(folder / f'velodyne/{number}.bin', np.array([POINT_LIDAR]), _points)
+            rotation = LIDAR_TO_OPTICAL.split()
+            rows = ' '.join(' '.join((*rotation[3 * i:3 * i + 3], '0')) for i in range(3))
+            save(folder / f'calib/{number}.txt', f'P2: {P_LEFT}\nR0_rect: 1 0 0 0 1 0 0 0 1\n'
+                 f'Tr_velo_to_cam: {rows}\n')
+    for split, numbers in (('train', '000003'), ('val', '000000'), ('test', '000001'),
+                           ('trainval', '000000\n000003')):
+        save(root / f'ImageSets/{split}.txt', f'{numbers}\n')
+    return Layout(ImagePointSample, {'trainval': 2, 'train': 1, 'val': 1, 'test': 1},
+                  'training/velodyne/000003.bin', rig=(100, None),
+                  truth={'points': np.array([POINT_OPTICAL]) + (SHIFT_LEFT, 0, 0),
+                         'reflectance': np.array([POINT_LIDAR[3]])})
+
+
 def _nuscenes_tables(root, version, scenes):
     still = {'rotation': [1, 0, 0, 0], 'translation': [0, 0, 0]}
     optical = [0.5, -0.5, 0.5, -0.5]   # w x y z: x right, y down, z forward in the car's frame
@@ -231,5 +265,5 @@ def listed_pairs(root):
 
 
 SENSING_LAYOUTS = {write.__name__: write for write in (
-    euroc, habitat_pairs, kitti_depth, kitti_odometry, kitti_raw, listed_pairs, nuscenes, nyuv2,
-    tartanair_depth, tum_rgbd)}
+    euroc, habitat_pairs, kitti_depth, kitti_object, kitti_odometry, kitti_raw, listed_depth,
+    listed_pairs, nuscenes, nyuv2, tartanair_depth, tum_rgbd)}

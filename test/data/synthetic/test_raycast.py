@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from crossview_ros.data.synthetic.camera import Cameras
+from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.random_scene import sample_scenes, SceneConfig
 from crossview_ros.data.synthetic.raycast import cast, find_candidates, is_hidden, place, Rays
 from crossview_ros.data.synthetic.scene import Scenes
@@ -78,8 +79,8 @@ def test_hidden_is_what_lies_behind_another_surface():
 
 
 def random_view(batch=2):
-    generator = torch.Generator().manual_seed(3)
-    scenes, view = sample_scenes(batch, (48, 64), SceneConfig(), 4, generator)
+    draw = Draw(torch.Generator().manual_seed(3))
+    scenes, view = sample_scenes(batch, (48, 64), SceneConfig(), 4, draw)
     cameras = Cameras.centred((48, 64), view.focal, view.T_world_previous, torch.zeros(batch))
     return scenes, cameras
 

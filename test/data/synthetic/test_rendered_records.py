@@ -111,10 +111,11 @@ def test_empty_folders_are_refused(tmp_path):
 
 
 def test_disparity_and_flow_cover_the_ranges_that_training_needs():
+    from crossview_ros.data.synthetic.draw import Draw
     from crossview_ros.data.synthetic.random_scene import SceneConfig
     from crossview_ros.data.synthetic.textures import make_atlas
-    generator = torch.Generator().manual_seed(4)
-    record = dataset.render_records(32, (60, 80), SceneConfig(), make_atlas(4, 0), generator)
+    draw = Draw(torch.Generator().manual_seed(4))
+    record = dataset.render_records(32, (60, 80), SceneConfig(), make_atlas(4, 0), draw)
 
     share = record['disparity'].flatten() / 80 * 320           # as if 320 px wide
     flow = record['flow'].square().sum(1).sqrt().flatten() / 80 * 256
@@ -124,6 +125,29 @@ def test_disparity_and_flow_cover_the_ranges_that_training_needs():
     assert 1.5 < flow.nanmedian() < 8
     assert 0.2 < (flow < 2).float().mean() < 0.6
     assert 18 < flow[flow.isfinite()].quantile(0.98) < 70
+
+
+@pytest.mark.parametrize('wanted, views', [
+    (('left', 'right', 'disparity', 'left_occluded'), 2), (('previous_occluded', 'flow'), 2),
+    (('previous', 'left', 'T_left_previous'), 2), (('left', 'disparity', 'focal', 'baseline'), 1)])
+def test_what_is_not_wanted_is_not_rendered_and_changes_nothing(monkeypatch, wanted, views):
+    from crossview_ros.data.synthetic.draw import Draw
+    from crossview_ros.data.synthetic.random_scene import SceneConfig
+    from crossview_ros.data.synthetic.textures import make_atlas
+    atlas, rendered = make_atlas(4, 0), []
+    render = dataset.render
+    monkeypatch.setattr(dataset, 'render', lambda *args: rendered.append(args) or render(*args))
+
+    def record(*more):
+        draw = Draw(torch.Generator().manual_seed(4))
+        return dataset.render_records(2, (32, 48), SceneConfig(), atlas, draw, *more)
+    whole = record()
+    rendered.clear()
+    part = record(wanted)
+
+    assert tuple(part) == wanted and len(rendered) == views
+    for name, value in part.items():
+        assert torch.equal(value.nan_to_num(-1), whole[name].nan_to_num(-1)), name
 
 
 def test_several_processes_render_the_same_records(tmp_path):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from crossview_ros.data.synthetic.camera import Cameras, render
 from crossview_ros.data.synthetic.dataset import render_records
+from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.random_scene import sample_scenes, SceneConfig
 from crossview_ros.data.synthetic.textures import make_atlas
 from crossview_ros.data.synthetic.truth import motion_field
@@ -21,8 +22,8 @@ def atlas():
 @pytest.fixture(scope='module')
 def scene(atlas):
     """Return scenes, cameras (previous, left, right), their views, and both motion fields."""
-    generator = torch.Generator().manual_seed(11)
-    scenes, view = sample_scenes(BATCH, SIZE_HW, SceneConfig(), len(atlas), generator)
+    draw = Draw(torch.Generator().manual_seed(11))
+    scenes, view = sample_scenes(BATCH, SIZE_HW, SceneConfig(), len(atlas), draw)
     T_left = torch.eye(4).repeat(BATCH, 1, 1)
     T_right = T_left.clone()
     T_right[:, 0, 3] = view.baseline
@@ -103,9 +104,9 @@ def sample_at(image, uv):
 
 @pytest.fixture(scope='module')
 def records(atlas):
-    generator = torch.Generator().manual_seed(21)
+    draw = Draw(torch.Generator().manual_seed(21))
     config = SceneConfig()
-    parts = [render_records(BATCH, (192, 256), config, atlas, generator) for _ in range(2)]
+    parts = [render_records(BATCH, (192, 256), config, atlas, draw) for _ in range(2)]
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 

@@ -3,6 +3,7 @@
 from crossview_ros.data.synthetic import dataset
 from crossview_ros.data.synthetic.camera import Cameras, render
 from crossview_ros.data.synthetic.dataset import SHARD, ShardDataset, write_shards
+from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.random_scene import sample_scenes, SceneConfig
 from crossview_ros.data.synthetic.scene import rotation_from_vector
 from crossview_ros.data.synthetic.textures import make_atlas
@@ -20,12 +21,12 @@ def atlas():
 
 
 @pytest.fixture
-def generator():
-    return torch.Generator().manual_seed(4)
+def draw():
+    return Draw(torch.Generator().manual_seed(4))
 
 
-def test_pairs_show_enough_of_the_same_from_different_places(atlas, generator):
-    pairs = render_pairs(8, SIZE_HW, PairConfig(), atlas, generator)
+def test_pairs_show_enough_of_the_same_from_different_places(atlas, draw):
+    pairs = render_pairs(8, SIZE_HW, PairConfig(), atlas, draw)
     assert pairs['target'].shape == pairs['reference'].shape == (8, 3, *SIZE_HW)
     assert (pairs['covisible'] >= 0.5).all()
     # a walk of no length would show all of the target
@@ -34,31 +35,31 @@ def test_pairs_show_enough_of_the_same_from_different_places(atlas, generator):
     assert (difference > 0.01).all()
 
 
-def test_the_wanted_share_is_kept(atlas, generator):
+def test_the_wanted_share_is_kept(atlas, draw):
     config = PairConfig(motion_range=(0.3, 0.6), covisible_share=0.8)
-    assert (render_pairs(4, SIZE_HW, config, atlas, generator)['covisible'] >= 0.8).all()
+    assert (render_pairs(4, SIZE_HW, config, atlas, draw)['covisible'] >= 0.8).all()
 
 
-def two_views(atlas, generator, T):
-    scenes, view = sample_scenes(2, SIZE_HW, SceneConfig(), len(atlas), generator)
+def two_views(atlas, draw, T):
+    scenes, view = sample_scenes(2, SIZE_HW, SceneConfig(), len(atlas), draw)
     still = torch.zeros(2)
     cameras = (Cameras.centred(SIZE_HW, view.focal, torch.eye(4).repeat(2, 1, 1), still),
                Cameras.centred(SIZE_HW, view.focal, T, still))
     return scenes, tuple(render(scenes, atlas, c, smooth=False) for c in cameras), cameras
 
 
-def test_one_place_sees_all_and_the_opposite_direction_sees_nothing(atlas, generator):
+def test_one_place_sees_all_and_the_opposite_direction_sees_nothing(atlas, draw):
     T = torch.eye(4).repeat(2, 1, 1)
-    assert covisible_share(*two_views(atlas, generator, T)).tolist() == [1, 1]
+    assert covisible_share(*two_views(atlas, draw, T)).tolist() == [1, 1]
     T[:, :3, :3] = rotation_from_vector(torch.tensor([[0.0, torch.pi, 0.0]]))
-    assert covisible_share(*two_views(atlas, generator, T)).tolist() == [0, 0]
+    assert covisible_share(*two_views(atlas, draw, T)).tolist() == [0, 0]
 
 
-def test_co_visibility_agrees_with_the_depth_maps(atlas, generator):
+def test_co_visibility_agrees_with_the_depth_maps(atlas, draw):
     T = torch.eye(4).repeat(2, 1, 1)
     T[:, 0, 3] = torch.tensor([0.3, 0.8])
     T[:, :3, :3] = rotation_from_vector(torch.tensor([[0.0, -0.1, 0.05], [0.1, 0.0, 0.0]]))
-    scenes, views, cameras = two_views(atlas, generator, T)
+    scenes, views, cameras = two_views(atlas, draw, T)
     share = covisible_share(scenes, views, cameras)
     for i in range(2):
         both = [seen_share(views, cameras, i, a, 1 - a) for a in (0, 1)]
