@@ -10,17 +10,24 @@ from crossview_ros.model_store import find_model, MANIFEST, WEIGHTS
 from crossview_ros.networks.croco import CroCo, CroCoConfig
 from crossview_ros.networks.downstream import (
     ModelConfig, MultiTaskModel, one_view_model, OneViewConfig, OneViewModel, TwoViewModel)
+from crossview_ros.networks.image_encoder import ImageEncoder, ImageEncoderConfig
 from crossview_ros.networks.official_file import read_official
 from crossview_ros.networks.official_keys import to_official_keys
+from crossview_ros.networks.resnet_depth import ResNetDepthConfig, ResNetDepthModel
 import torch
 from torch import Tensor
 
 FORMAT = 'crossview_1'
 SUFFIX = '.safetensors'
 
-Architecture = ModelConfig | CroCoConfig | OneViewConfig
-KINDS = {'multi': (ModelConfig, MultiTaskModel), 'completion': (CroCoConfig, CroCo),
-         'one_view': (OneViewConfig, one_view_model)}   # kind -> architecture, builder
+Architecture = ModelConfig | CroCoConfig | OneViewConfig | ImageEncoderConfig | ResNetDepthConfig
+Network = MultiTaskModel | CroCo | OneViewModel | ImageEncoder | ResNetDepthModel
+KINDS = {   # kind -> architecture, builder
+    'multi': (ModelConfig, MultiTaskModel), 'completion': (CroCoConfig, CroCo),
+    'one_view': (OneViewConfig, one_view_model),
+    'image_encoder': (ImageEncoderConfig, ImageEncoder),
+    'resnet_depth': (ResNetDepthConfig, ResNetDepthModel)}
+NAMES = {CroCo: 'a pre-training model', ImageEncoder: 'an image encoder'}   # of what has no task
 
 
 def save_weights(path: str | Path, config: Architecture, weights: dict[str, Tensor],
@@ -43,10 +50,12 @@ def save_weights(path: str | Path, config: Architecture, weights: dict[str, Tens
     os.replace(part, path)
 
 
-def load_model(path: str | Path,
-               task: str | None = None) -> CroCo | TwoViewModel | OneViewModel:
+def load_model(path: str | Path, task: str | None = None) -> (
+        CroCo | TwoViewModel | OneViewModel | ImageEncoder | ResNetDepthModel):
     """
     Load a model for one task, or a pre-training model: eval mode, float32, CPU.
+
+    An official SimIPU file gives its image encoder.
 
     :param path: Name in models/, model folder, .safetensors file, or official checkpoint.
     :param task: Which head; may be left out where there is only one.
@@ -56,9 +65,9 @@ def load_model(path: str | Path,
     model = load_network(path, task)
     if isinstance(model, MultiTaskModel):
         return model.task(_choose(path, model.tasks, task))
-    kind = 'pre-training model' if isinstance(model, CroCo) else 'model of one view'
-    if task is not None and (isinstance(model, CroCo) or task != 'depth'):
-        raise CheckpointError(f"'{path}' is a {kind}, which has no task '{task}'; leave task out")
+    kind = NAMES.get(type(model), 'a model of one view')
+    if task is not None and (type(model) in NAMES or task != 'depth'):
+        raise CheckpointError(f"'{path}' is {kind}, which has no task '{task}'; leave task out")
     return model
 
 
@@ -75,8 +84,7 @@ def load_multi_task(path: str | Path) -> MultiTaskModel:
     return model
 
 
-def load_network(path: str | Path,
-                 task: str | None = None) -> MultiTaskModel | CroCo | OneViewModel:
+def load_network(path: str | Path, task: str | None = None) -> Network:
     """
     Load all that a weight file holds: eval mode, float32, CPU.
 
@@ -89,8 +97,9 @@ def load_network(path: str | Path,
     # float32 tensors of our files stay pages of the file: half the memory. `save_weights` puts
     # new files in the place of old ones; official files may be written over by anybody
     copy = weight_file(path, task).suffix != SUFFIX
-    model.load_state_dict({name: tensor.to(torch.float32, copy=copy)
-                           for name, tensor in weights.items()}, assign=True)
+    model.load_state_dict({
+        name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=copy)
+        for name, tensor in weights.items()}, assign=True)
     return model.eval().requires_grad_(False)
 
 
@@ -163,7 +172,10 @@ def check_fits(path: Path, config: Architecture, tensors: dict[str, Tensor],
     :raises CheckpointError: If they differ, or the architecture is impossible.
     """
     def spell(name: str) -> str:
-        return to_official_keys(name)[0] if official else name
+        if not official:
+            return name
+        return name.removeprefix('encoder.') if isinstance(config, ImageEncoderConfig) \
+            else to_official_keys(name)[0]
     try:
         expected = _empty(config).state_dict()
     except ValueError as error:
@@ -176,7 +188,8 @@ def check_fits(path: Path, config: Architecture, tensors: dict[str, Tensor],
                   f'{tuple(expected[name].shape)}' for name in shared
                   if tensors[name].shape != expected[name].shape],
         'no floats': [f'{spell(name)} ({tensors[name].dtype})' for name in shared
-                      if not tensors[name].is_floating_point()]}
+                      if expected[name].is_floating_point()
+                      and not tensors[name].is_floating_point()]}
     faults = [f'{title} {", ".join(names[:3])}{" ..." if len(names) > 3 else ""}'
               for title, names in found.items() if names]
     if faults:
@@ -205,7 +218,7 @@ def _networks(manifest: Path) -> dict[str, str]:
     return networks
 
 
-def _empty(config: Architecture) -> MultiTaskModel | CroCo | OneViewModel:
+def _empty(config: Architecture) -> Network:
     with torch.device('meta'):
         return KINDS[kind_of(config)][1](config)
 

@@ -6,12 +6,14 @@ from typing import Literal
 from crossview_ros.errors import CheckpointError
 from crossview_ros.networks.croco import CroCoConfig, CroCoDecoder, CroCoEncoder, EncoderFeatures
 from crossview_ros.networks.heads import (
-    build_head, DptHead, DptHeadConfig, HeadConfig, PosePrediction, Prediction)
+    build_head, DepthHead, DepthHeadConfig, DptHead, DptHeadConfig, HeadConfig, PosePrediction,
+    Prediction)
 from crossview_ros.networks.normalisation import Normalisation
 import torch
 from torch import nn, Tensor
 
-TASK_UNITS = {'stereo': 'px', 'flow': 'px', 'pose': 'm'}
+TASK_UNITS = {'stereo': 'px', 'flow': 'px', 'pose': 'm', 'depth': 'm'}
+ONE_VIEW_TASKS = ('depth',)   # their heads read the encoder's features of one image
 LOG_VALUE_RANGE = (-7.0, 7.0)   # of an exponential answer: 0.9 mm to 1.1 km
 
 
@@ -28,6 +30,9 @@ class ModelConfig:
         if unknown or not self.heads:
             raise ValueError(f'heads must name tasks among {sorted(TASK_UNITS)}, '
                              f'got {sorted(self.heads)}')
+        for task, head in self.heads.items():
+            if isinstance(head, DepthHeadConfig) != (task in ONE_VIEW_TASKS):
+                raise ValueError(f"head of task '{task}': a {type(head).__name__} cannot serve it")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class OneViewConfig:
     head: DptHeadConfig
     normalisation: Normalisation = field(default_factory=Normalisation)
     value: Literal['linear', 'exp'] = 'linear'   # exp: of the head's output, so above 0 (depth)
+    focal_px: float | None = None   # of the canonical camera of the depth; as `DepthHeadConfig`
 
 
 class TwoViewModel(nn.Module):
@@ -73,14 +79,18 @@ class TwoViewModel(nn.Module):
 
 
 class OneViewModel(nn.Module):
-    """Encoder and DPT head: one image in, one dense prediction out."""
+    """
+    Encoder and head: one image in, one dense prediction out.
 
-    def __init__(self, encoder: CroCoEncoder, head: DptHead, normalisation: Normalisation,
-                 exponential: bool = False):
+    Depth is that of the canonical camera where the architecture has a ``focal_px``.
+    """
+
+    def __init__(self, encoder: CroCoEncoder, head: DptHead | DepthHead,
+                 normalisation: Normalisation, exponential: bool = False):
         """
         Put the parts together.
 
-        :param head: Made for encoder tokens only (``decoder=False``).
+        :param head: A `DptHead` made for encoder tokens only (``decoder=False``).
         :param exponential: Whether the head gives the logarithm of the answer.
         """
         super().__init__()
@@ -99,6 +109,8 @@ class OneViewModel(nn.Module):
 
     def predict(self, features: EncoderFeatures) -> Prediction:
         """Run the head on an encoded view."""
+        if isinstance(self.head, DepthHead):
+            return self.head(features)
         out = self.head(features.tokens, features.grid_hw)
         if not self.exponential:
             return out
@@ -121,7 +133,7 @@ class MultiTaskModel(nn.Module):
         """Names of the tasks that this model has a head for."""
         return list(self.heads)
 
-    def task(self, name: str) -> TwoViewModel:
+    def task(self, name: str) -> TwoViewModel | OneViewModel:
         """
         Return the model of one task; it shares this model's weights.
 
@@ -129,8 +141,9 @@ class MultiTaskModel(nn.Module):
         """
         if name not in self.heads:
             raise CheckpointError(f"the model has no task '{name}'; it has {self.tasks}")
-        model = TwoViewModel(self.encoder, self.decoder, self.heads[name],
-                             self.config.normalisation)
+        head, normalisation = self.heads[name], self.config.normalisation
+        model = OneViewModel(self.encoder, head, normalisation) if name in ONE_VIEW_TASKS \
+            else TwoViewModel(self.encoder, self.decoder, head, normalisation)
         model.training = self.training   # of the wrapper: the parts are shared, not switched
         return model
 
@@ -142,10 +155,9 @@ class MultiTaskModel(nn.Module):
         """Encode several (B, 3, H, W) views as one batch."""
         return encode_views(self.encoder, images)
 
-    def predict(self, task: str, features1: EncoderFeatures,
-                features2: EncoderFeatures) -> Prediction | PosePrediction:
-        """Run one task on encoded views; as `TwoViewModel.predict`."""
-        return self.task(task).predict(features1, features2)
+    def predict(self, task: str, *features: EncoderFeatures) -> Prediction | PosePrediction:
+        """Run one task on its one or two encoded views; as `TwoViewModel.predict`."""
+        return self.task(task).predict(*features)
 
 
 def one_view_model(config: OneViewConfig) -> OneViewModel:

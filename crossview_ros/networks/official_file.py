@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read official CroCo checkpoints (.pth); nothing that they hold is ever run (croco.md 5)."""
+"""Read official checkpoints (.pth) of CroCo (croco.md 5) and of SimIPU (simipu.md 10)."""
 import argparse
 import ast
 from dataclasses import dataclass
 from pathlib import Path
-import pickle
 from typing import Any
-import zipfile
 
 from crossview_ros.errors import CheckpointError
 from crossview_ros.networks.croco import CroCoConfig
 from crossview_ros.networks.downstream import ModelConfig, OneViewConfig
 from crossview_ros.networks.heads import DptHeadConfig
+from crossview_ros.networks.image_encoder import ImageEncoderConfig
 from crossview_ros.networks.official_keys import (
     config_from_official, from_official_key, to_official_keys)
+from crossview_ros.networks.plain_file import read_plain_file
+from crossview_ros.networks.simipu_file import LICENCE as SIMIPU_LICENCE, read_simipu
 import torch
 from torch import Tensor
 
@@ -22,6 +23,9 @@ NUM_VALUES = {'stereo': 1, 'flow': 2}
 # official loss -> what the last channel means
 SCALES = {'L1Loss': 'none', 'LaplacianLoss': 'exp', 'LaplacianLossBounded': 'bounded',
           'LaplacianLossBounded2': 'symmetric'}
+# (task, scale) -> weight of the windows' pixels in tiled inference (croco.md 4)
+TILE_MODES = {('stereo', 'symmetric'): 'conf_expsigmoid_15_3', ('stereo', 'exp'): 'conf_expbeta3',
+              ('flow', 'bounded'): 'conf_expsigmoid_10_5'}
 LOSS_ARGUMENTS = ('max_gtnorm', 'a', 'b')
 LONGEST_CALL = 2000   # characters of a constructor as text; an official one has a tenth
 
@@ -30,27 +34,27 @@ LONGEST_CALL = 2000   # characters of a constructor as text; an official one has
 class OfficialCheckpoint:
     """What an official file says; the tensors may still be pages of the file."""
 
-    config: CroCoConfig | ModelConfig | OneViewConfig
+    config: CroCoConfig | ModelConfig | OneViewConfig | ImageEncoderConfig
     weights: dict[str, Tensor]    # by our names
     settings: dict[str, Any]      # the options of the training script; {} in some releases
     contents: list[str]           # entries of the file
-    window_hw: tuple[int, int]    # [px] of the images or crops that it was trained with
+    window_hw: tuple[int, int] | None   # [px] of the images that it was trained with, if of one
+    licence: str = LICENCE
 
 
 def read_official(path: str | Path) -> OfficialCheckpoint:
     """
-    Read a checkpoint of CroCo, CroCo-Stereo or CroCo-Flow; optimizer state is ignored.
+    Read a checkpoint of CroCo, CroCo-Stereo, CroCo-Flow or SimIPU; optimizer state is ignored.
+
+    Of SimIPU, whatever else its file holds, the image encoder is read.
 
     :raises CheckpointError: If it is none, is damaged, contradicts itself, or holds anything
         but weights and plain values. Whether the weights fit is not checked here.
     """
     try:
-        content = _load(Path(path))
-        settings = _settings(content)
-        weights = _weights(content)
-        backbone = config_from_official(_arguments(content, settings))
-        return OfficialCheckpoint(_architecture(backbone, weights, settings), weights, settings,
-                                  list(content), _window(settings, backbone))
+        content = read_plain_file(Path(path))
+        return _read_croco(content) if isinstance(content.get('model'), dict) \
+            else _read_simipu(content)
     except (CheckpointError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f'{path}: {error}') from error
 
@@ -75,47 +79,18 @@ def parse_call(text: str) -> tuple[str, list, dict[str, Any]]:
     return name, positional, named
 
 
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError('expected a checkpoint file, but there is '
-                              f'{"a folder" if path.is_dir() else "nothing"}; name the .pth file')
-    with path.open('rb') as file:
-        start = file.read(4)
-    zipped = start == b'PK\x03\x04'
-    if not zipped and start[:1] != b'\x80':   # the opcode that names a pickle's protocol
-        got = f'a file that begins with {start!r}' if start else 'no bytes'
-        raise CheckpointError(f'expected a PyTorch checkpoint, got {got}; is this the right file?')
-    if zipped and not zipfile.is_zipfile(path):
-        raise CheckpointError('expected a PyTorch checkpoint, but its end is missing; fetch it '
-                              'again')
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            # mapped: of the optimizer's state, two thirds of some files, nothing is read
-            content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError('expected weights and plain values, but it holds something else '
-                              f'{_foreign(path, zipped)}and was not opened; take a file that you '
-                              'trust, with weights only') from error
-    except Exception as error:   # bytes of any kind reach the parser: it may fail in any way
-        raise CheckpointError('expected a PyTorch checkpoint, but it cannot be read '
-                              f'({type(error).__name__}); is it complete? Fetch it again') \
-            from error
-    if not isinstance(content, dict) or not isinstance(content.get('model'), dict):
-        got = f'the entries {sorted(map(str, content))[:8]}' if isinstance(content, dict) \
-            else f'a {type(content).__name__}'
-        raise CheckpointError("expected an official CroCo checkpoint with its weights in 'model',"
-                              f' got {got}')
-    return content
+def _read_croco(content: dict[str, Any]) -> OfficialCheckpoint:
+    settings = _settings(content)
+    weights = _weights(content)
+    backbone = config_from_official(_arguments(content, settings))
+    return OfficialCheckpoint(_architecture(backbone, weights, settings), weights, settings,
+                              list(content), _window(settings, backbone))
 
 
-def _foreign(path: Path, zipped: bool) -> str:
-    """Name the classes and functions that a zipped checkpoint would call."""
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else []
-    except Exception:   # as above; the file is refused anyway
-        names = []
-    foreign = [name for name in names if name != 'argparse.Namespace']
-    return f'({", ".join(foreign[:3])}) ' if foreign else ''
+def _read_simipu(content: dict[str, Any]) -> OfficialCheckpoint:
+    config, weights = read_simipu(content)
+    entries = list(map(str, content)) if 'state_dict' in content else [f'{len(content)} tensors']
+    return OfficialCheckpoint(config, weights, {}, entries, None, SIMIPU_LICENCE)
 
 
 def _settings(content: dict[str, Any]) -> dict[str, Any]:

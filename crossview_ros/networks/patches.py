@@ -13,7 +13,12 @@ def random_mask(batch: int, num_patches: int, ratio: float, device: torch.device
     (croco.md 1.5).
     """
     noise = torch.rand((batch, num_patches), generator=generator, device=device)
-    return noise.argsort(1) < int(ratio * num_patches)
+    return mask_from_noise(noise, ratio)
+
+
+def mask_from_noise(noise: Tensor, ratio: float) -> Tensor:
+    """Turn uniform numbers (B, N) into a mask; as `random_mask`."""
+    return noise.argsort(1) < int(ratio * noise.shape[1])
 
 
 def patchify(image: Tensor, patch_size: int) -> Tensor:

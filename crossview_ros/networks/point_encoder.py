@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from crossview_ros.networks.point_ops import (
-    ball_query, farthest_features, farthest_points, gather_points)
+    ball_query, farthest_features, farthest_points, gather_points, relative_positions)
 import torch
 from torch import nn, Tensor
 
@@ -13,12 +13,22 @@ RING_EPS = 1e-3        # batch norm inside of the rings; aggregation has PyTorch
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Farthest point sampling of a range of a level's input points."""
+    """
+    Farthest point sampling of a range of a level's input points.
 
-    by: Literal['distance', 'feature']
-    num_samples: int
+    'first' takes the points as they come: what 'distance' gives where a level before has sampled
+    by distance, for nothing.
+    """
+
+    by: Literal['distance', 'feature', 'first']
+    num_samples: int | float  # below 1: a share of the points in the range
     first: int = 0
     last: int | None = None   # exclusive; None: to the end
+
+    def __post_init__(self):
+        if self.num_samples <= 0 or self.num_samples > 1 and self.num_samples % 1:
+            raise ValueError('expected a number of samples or a share in (0, 1), got '
+                             f'{self.num_samples}')
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,16 @@ OFFICIAL_LEVELS = (   # table of simipu.md 2
 
 @dataclass(frozen=True)
 class PointEncoderConfig:
-    """Architecture of the point encoder; the default is the released one."""
+    """
+    Architecture of the point encoder; the default is the released one.
 
-    in_channels: int = 1      # reflectance; coordinates are no features
+    ``relative_xyz`` is ours: rings also see where their points lie around the centre, so that
+    features know the shape of a surface, which reflectance alone does not tell.
+    """
+
+    in_channels: int = 1      # reflectance; absolute coordinates are no features
     levels: tuple[LevelConfig, ...] = OFFICIAL_LEVELS
+    relative_xyz: bool = False
 
     def __post_init__(self):
         if not self.levels or self.in_channels < 1:
@@ -89,7 +105,7 @@ class PointEncoder(nn.Module):
         self.config = config
         levels, channels = [], config.in_channels
         for level in config.levels:
-            levels.append(SetAbstraction(level, channels))
+            levels.append(SetAbstraction(level, channels, config.relative_xyz))
             channels = level.out_channels
         self.levels = nn.ModuleList(levels)
         self.out_channels = channels
@@ -117,9 +133,10 @@ class PointEncoder(nn.Module):
 class SetAbstraction(nn.Module):
     """Sample centres, describe the rings around each, and join the descriptions."""
 
-    def __init__(self, config: LevelConfig, in_channels: int):
+    def __init__(self, config: LevelConfig, in_channels: int, relative_xyz: bool = False):
         super().__init__()
-        self.config = config
+        self.config, self.relative_xyz = config, relative_xyz
+        in_channels += 3 * relative_xyz
         self.rings = nn.ModuleList(_ring_layers(in_channels, ring) for ring in config.rings)
         width = sum(ring.channels[-1] for ring in config.rings)
         self.aggregate = PointLayer(nn.Conv1d(width, config.out_channels, 1),
@@ -132,8 +149,11 @@ class SetAbstraction(nn.Module):
         described, inner = [], 0.0
         for ring, layers in zip(self.config.rings, self.rings):
             near = ball_query(level.xyz, centers, inner, ring.max_radius, ring.num_neighbours)
-            # (B, C, M, K): features only, no relative coordinates (simipu.md 2.1)
-            described.append(layers(gather_points(level.features, near)).amax(3))
+            grouped = gather_points(level.features, near)   # (B, C, M, K)
+            if self.relative_xyz:   # the released encoder has features only (simipu.md 2.1)
+                offset = relative_positions(level.xyz, centers, near) / ring.max_radius
+                grouped = torch.cat((offset, grouped), 1)
+            described.append(layers(grouped).amax(3))
             inner = ring.max_radius
         features = self.aggregate(torch.cat(described, 1))
         return PointLevel(centers, features, level.index.gather(1, chosen))
@@ -164,10 +184,16 @@ def _sample(level: PointLevel, sampler: SamplerConfig) -> Tensor:
     if xyz.shape[1] == 0:
         raise ValueError(f'points {sampler.first} to {sampler.last} are to be sampled, but there '
                          f'are {level.xyz.shape[1]}')
-    if sampler.by == 'distance':
-        chosen = farthest_points(xyz, sampler.num_samples)
+    count = sampler.num_samples
+    if count < 1:
+        count = max(1, round(count * xyz.shape[1]))
+    if sampler.by == 'first':
+        chosen = torch.arange(min(count, xyz.shape[1]), device=xyz.device)
+        chosen = chosen.expand(len(xyz), -1)
+    elif sampler.by == 'distance':
+        chosen = farthest_points(xyz, count)
     else:
-        chosen = farthest_features(xyz, level.features[..., part], sampler.num_samples)
+        chosen = farthest_features(xyz, level.features[..., part], count)
     return chosen + sampler.first
 
 

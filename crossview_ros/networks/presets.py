@@ -6,7 +6,10 @@ from functools import partial
 
 from crossview_ros.networks.croco import CroCoConfig
 from crossview_ros.networks.downstream import ModelConfig, OneViewConfig
-from crossview_ros.networks.heads import DptHeadConfig, MatchingHeadConfig, PoseHeadConfig
+from crossview_ros.networks.heads import (
+    DepthHeadConfig, DptHeadConfig, MatchingHeadConfig, PoseHeadConfig)
+from crossview_ros.networks.image_encoder import ImageEncoderConfig, SIMIPU_NORMALISATION
+from crossview_ros.networks.resnet_depth import ResNetDepthConfig
 
 
 def crossview_tiny() -> ModelConfig:
@@ -17,7 +20,8 @@ def crossview_tiny() -> ModelConfig:
         position='rope', stem='conv', stem_dims=(24, 48, 96), residual_init='zero')
     return ModelConfig(backbone, {
         'stereo': MatchingHeadConfig('row'),
-        'flow': MatchingHeadConfig('plane', fine_radius=2, fine_iterations=2)})
+        'flow': MatchingHeadConfig('plane', fine_radius=2, fine_iterations=2),
+        'depth': DepthHeadConfig((64, 48, 24), focal_px=256.0)})
 
 
 def crossview_tiny_pose() -> ModelConfig:
@@ -28,7 +32,7 @@ def crossview_tiny_pose() -> ModelConfig:
 def crossview_tiny_depth() -> OneViewConfig:
     """Depth [m] of one view on the encoder of `crossview_tiny`."""
     head = DptHeadConfig(1, 'exp', layer_dims=(32, 48, 64, 96), feature_dim=64)
-    return OneViewConfig(crossview_tiny().backbone, head, value='exp')
+    return OneViewConfig(crossview_tiny().backbone, head, value='exp', focal_px=256.0)
 
 
 def crossview_tiny_croco() -> CroCoConfig:
@@ -84,9 +88,27 @@ def croco_pose(backbone: Callable[[], CroCoConfig] = croco_v2_vitb_small,
     return ModelConfig(replace(backbone(), img_size=crop_hw), {'pose': PoseHeadConfig(512)})
 
 
+def simipu_resnet50() -> ImageEncoderConfig:
+    """Image encoder of the SimIPU releases, as downstream models use it (simipu.md 10)."""
+    return ImageEncoderConfig()
+
+
+def simipu_resnet50_depth() -> ResNetDepthConfig:
+    """Depth [m] of one view as in the published SimIPU experiments (simipu.md 11)."""
+    return ResNetDepthConfig()
+
+
+def simipu_resnet50_depth_matched() -> ResNetDepthConfig:
+    """As `simipu_resnet50_depth`, with the input of the pre-training in place of RGB over std."""
+    return ResNetDepthConfig(normalisation=SIMIPU_NORMALISATION)
+
+
 MODEL_PRESETS = {'crossview_tiny': crossview_tiny, 'crossview_tiny_pose': crossview_tiny_pose,
                  'croco_pose': croco_pose}
 ONE_VIEW_PRESETS = {'crossview_tiny_depth': crossview_tiny_depth, 'croco_depth': croco_depth}
+ENCODER_PRESETS = {'simipu_resnet50': simipu_resnet50}
+RESNET_DEPTH_PRESETS = {'simipu_resnet50_depth': simipu_resnet50_depth,
+                        'simipu_resnet50_depth_matched': simipu_resnet50_depth_matched}
 COMPLETION_PRESETS = {
     'crossview_tiny_croco': crossview_tiny_croco,
     'croco_v1': croco_v1,
@@ -109,7 +131,9 @@ RELEASED_PRESETS = {
     'crocoflow_vitb_basedecoder': partial(croco_flow, croco_v2_vitb_base)}
 
 
-def preset_name(config: ModelConfig | CroCoConfig | OneViewConfig) -> str | None:
+def preset_name(config: ModelConfig | CroCoConfig | OneViewConfig | ImageEncoderConfig
+                | ResNetDepthConfig) -> str | None:
     """Return the first preset that is this architecture, if there is one."""
-    presets = {**COMPLETION_PRESETS, **MODEL_PRESETS, **ONE_VIEW_PRESETS, **RELEASED_PRESETS}
+    presets = {**COMPLETION_PRESETS, **MODEL_PRESETS, **ONE_VIEW_PRESETS, **RELEASED_PRESETS,
+               **ENCODER_PRESETS, **RESNET_DEPTH_PRESETS}
     return next((name for name, build in presets.items() if build() == config), None)

@@ -8,7 +8,7 @@ from crossview_ros.networks.croco import CroCo
 from crossview_ros.networks.downstream import (
     ModelConfig, MultiTaskModel, one_view_model, OneViewConfig, OneViewModel)
 from crossview_ros.networks.heads import DptHeadConfig, HeadConfig
-from torch import Tensor
+from torch import nn, Tensor
 import torch.nn.functional as F
 
 LEFT_BEHIND = {'decoder.mask_token', 'head.weight', 'head.bias'}   # of pre-training only
@@ -40,6 +40,22 @@ def downstream_from_pretrained(pretrained: CroCo, heads: dict[str, HeadConfig] |
         raise CheckpointError(f'the pre-trained weights do not fit: unused {sorted(lost)}, '
                               f'missing {sorted(absent)}')
     return model
+
+
+def plain_name(name: str) -> str:
+    """
+    Return the name of a weight as in a network of one task.
+
+    The image branch of `SimIPU` is an encoder; `Joint` keeps its parts one level deeper.
+    """
+    name = name.removeprefix('completion.').removeprefix('contrast.')
+    return f'encoder.{rest}' if (rest := name.removeprefix('image_branch.')) != name else name
+
+
+def encoder_of(model: nn.Module) -> nn.Module:
+    """Return the image encoder of a network of any task."""
+    model = getattr(model, 'completion', model)
+    return model.image_branch if hasattr(model, 'image_branch') else model.encoder
 
 
 def resample_cosine(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from crossview_ros.networks.croco import CroCoConfig, CroCoEncoder
+from crossview_ros.networks.croco import CroCoConfig, CroCoEncoder, EncoderFeatures
 from crossview_ros.networks.image_sampling import (
     project_points, sample_map, sampling_grid, transform_points)
 from crossview_ros.networks.point_encoder import PointEncoder, PointEncoderConfig
@@ -89,19 +89,17 @@ class Projections(NamedTuple):
     predicted: tuple[Tensor, Tensor] | None = None   # of inter_query and inter_key, no gradient
 
 
-class SimIPU(nn.Module):
+class PointContrast(nn.Module):
     """
-    Two branches and three projectors.
+    The point branch and three projectors: all of SimIPU but the image branch.
 
-    ``image_branch`` is a plain `ResNet` or `CroCoEncoder`, so that its weights go to and from
-    other systems. With ``momentum`` it keeps a second point branch and a queue of features, both
-    changed by training only: the branch in `encode`, the queue in `enqueue`.
+    With ``momentum`` it keeps a second point branch and a queue of features, both changed by
+    training only: the branch in `encode_points`, the queue in `enqueue`.
     """
 
     def __init__(self, config: SimIPUConfig):
         super().__init__()
         self.config = config
-        self.image_branch = CroCoEncoder(config.vit) if config.vit else ResNet(config.resnet)
         self.point_branch = PointEncoder(config.points)
         width, out = self.point_branch.out_channels, config.project_dim
         hidden = config.project_hidden
@@ -117,37 +115,34 @@ class SimIPU(nn.Module):
             self.register_buffer('queue', nn.functional.normalize(queue, dim=0))
             self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.int64))
 
-    def forward(self, batch: dict[str, Tensor]) -> Projections:
-        """
-        Encode and project a batch.
+    def untrained(self) -> list[nn.Module]:
+        """Return the parts that no loss ever reaches (simipu.md 7 and 9)."""
+        if self.config.inter_loss == 'simsiam':
+            return [self.predict_image, self.predict_points]
+        return [self.point_inter] if self.config.reference == 'faithful' else []
 
-        :param batch: ``image`` (B, 3, H, W) normalised; ``points`` (view A) and ``view_points``
-            (view B) (B, P, 3 + features) [m]; and the fields of `Geometry` but ``batch_hw``.
+    def contrast(self, image_map: Tensor, batch: dict[str, Tensor]) -> Projections:
         """
-        encoded = self.encode(batch['image'], batch['points'], batch['view_points'])
-        batch_hw = torch.tensor(batch['image'].shape[-2:], device=batch['image'].device)
+        Encode the points of a batch and project them beside its images.
+
+        :param image_map: (B, C, h, w), the images' last map.
+        :param batch: As `SimIPU.forward` takes it.
+        """
+        encoded = self.encode_points(image_map, batch['points'], batch['view_points'])
+        batch_hw = torch.tensor(batch['image'].shape[-2:], device=image_map.device)
         given = {name: batch[name] for name in Geometry._fields if name != 'batch_hw'}
         return self.project(encoded, Geometry(**given, batch_hw=batch_hw))
 
-    def encode(self, image: Tensor, points: Tensor, view_points: Tensor) -> CloudAndImage:
-        """Run the branches, on view A before view B; a key branch follows first, if training."""
-        image_map = self.image_map(image)
+    def encode_points(self, image_map: Tensor, points: Tensor,
+                      view_points: Tensor) -> CloudAndImage:
+        """Encode view A, then view B; a key branch follows between the two, if training."""
         original = self.point_branch(points)[-1]
-        if self.config.momentum is None:
-            view = self.point_branch(view_points)[-1]
-        else:
-            if self.training:
-                self._follow()
-            with torch.no_grad():
-                view = self.point_branch_key(view_points)[-1]
+        if self.config.momentum and self.training:
+            self._follow()
+        with torch.no_grad():   # view B gives targets only (simipu.md 7)
+            key_branch = self.point_branch_key if self.config.momentum else self.point_branch
+            view = key_branch(view_points)[-1]
         return CloudAndImage(image_map, original.xyz, original.features, view.xyz, view.features)
-
-    def image_map(self, image: Tensor) -> Tensor:
-        """Return the last map (B, C, h, w) of the image branch."""
-        encoded = self.image_branch(image)
-        if self.config.vit is None:
-            return encoded[-1]
-        return encoded.tokens[-1].transpose(1, 2).unflatten(2, encoded.grid_hw)
 
     def project(self, encoded: CloudAndImage, geometry: Geometry) -> Projections:
         """Look image features up at the points, and project each kind of row."""
@@ -196,6 +191,34 @@ class SimIPU(nn.Module):
             slow.mul_(decay).add_(fast, alpha=1 - decay)
 
 
+class SimIPU(PointContrast):
+    """
+    Two branches and three projectors.
+
+    ``image_branch`` is a plain `ResNet` or `CroCoEncoder`, so that its weights go to and from
+    other systems.
+    """
+
+    def __init__(self, config: SimIPUConfig):
+        super().__init__(config)
+        self.image_branch = CroCoEncoder(config.vit) if config.vit else ResNet(config.resnet)
+
+    def forward(self, batch: dict[str, Tensor]) -> Projections:
+        """
+        Encode and project a batch.
+
+        :param batch: ``image`` (B, 3, H, W) normalised; ``points`` (view A) and ``view_points``
+            (view B) (B, P, 3 + features) [m]; and the fields of `Geometry` but ``batch_hw``.
+        """
+        return self.contrast(self.image_map(batch['image']), batch)
+
+    def image_map(self, image: Tensor) -> Tensor:
+        """Return the last map (B, C, h, w) of the image branch."""
+        if self.config.vit is None:
+            return self.image_branch(image)[-1]
+        return last_map(self.image_branch(image))
+
+
 def projector(in_dim: int, hidden_dim: int | None, out_dim: int) -> nn.Sequential:
     """Make three linear layers with batch norm, the last one without ReLU (simipu.md 4)."""
     hidden_dim = hidden_dim or in_dim
@@ -203,6 +226,11 @@ def projector(in_dim: int, hidden_dim: int | None, out_dim: int) -> nn.Sequentia
         nn.Linear(in_dim, hidden_dim), nn.BatchNorm1d(hidden_dim), nn.ReLU(),
         nn.Linear(hidden_dim, hidden_dim), nn.BatchNorm1d(hidden_dim), nn.ReLU(),
         nn.Linear(hidden_dim, out_dim), nn.BatchNorm1d(out_dim))
+
+
+def last_map(encoded: EncoderFeatures) -> Tensor:
+    """Return the last tokens of a ViT as a map (B, C, h, w)."""
+    return encoded.tokens[-1].transpose(1, 2).unflatten(2, encoded.grid_hw)
 
 
 def _rows(features: Tensor) -> Tensor:

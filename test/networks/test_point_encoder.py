@@ -94,3 +94,45 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match='radii'):
         LevelConfig((SamplerConfig('distance', 4),),
                     (RingConfig(1.0, 4, (4,)), RingConfig(0.5, 4, (4,))), 8)
+
+
+def levels(*samplers, **more):
+    ring = RingConfig(0.5, 4, (4, 8))
+    return PointEncoderConfig(1, tuple(LevelConfig((sampler,), (ring,), 6)
+                                       for sampler in samplers), **more)
+
+
+def test_first_points_are_what_sampling_by_distance_gives_once_more():
+    points = torch.rand(2, 60, 4, generator=torch.Generator().manual_seed(3))
+    outputs = []
+    for again in ('distance', 'first'):
+        torch.manual_seed(0)
+        encoder = PointEncoder(levels(SamplerConfig('distance', 0.5), SamplerConfig(again, 12)))
+        outputs.append(encoder.eval()(points)[-1])
+    assert outputs[0].features.shape == (2, 6, 12)
+    assert torch.equal(outputs[0].index, outputs[1].index)
+    assert torch.equal(outputs[0].features, outputs[1].features)
+
+
+def test_a_share_of_samples_follows_the_number_of_points():
+    encoder = PointEncoder(levels(SamplerConfig('distance', 0.25), SamplerConfig('first', 999)))
+    for count in (40, 80):
+        assert encoder.eval()(torch.rand(1, count, 4))[-1].xyz.shape[1] == count // 4
+    for wrong in (0, -0.5, 1.5):
+        with pytest.raises(ValueError, match='share'):
+            SamplerConfig('distance', wrong)
+
+
+def test_relative_coordinates_tell_shapes_apart_and_no_places():
+    torch.manual_seed(0)
+    encoder = PointEncoder(levels(SamplerConfig('distance', 8), relative_xyz=True)).eval()
+    points = torch.rand(1, 8, 4)
+    points[..., 3] = 0.5
+    shifted = points + torch.tensor([8.0, -4.0, 2.0, 0.0])
+    stretched = points * torch.tensor([0.5, 1.0, 1.0, 1.0])
+    here, there, other = (encoder(p)[-1].features for p in (points, shifted, stretched))
+    torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-4)
+    assert float((here - other).detach().abs().max()) > 1e-2
+    blind = PointEncoder(levels(SamplerConfig('distance', 8))).eval()
+    here, other = (blind(p)[-1].features for p in (points, stretched))
+    assert torch.equal(here, other)   # all reflect alike: nothing is seen

@@ -75,13 +75,14 @@ class PoseHead(nn.Module):
         :param grid_hw: Patches along height and width.
         """
         last = tokens[-1].float()
-        places = _places(grid_hw, last.device).expand(last.shape[0], -1, -1)
+        # sums, since a trace fixes the batch of an expansion and of zeros
+        places = _places(grid_hw, last.device) + 0 * last[..., :1]
         x = self.enter(torch.cat((last, places), -1))
         x = x + self.mlp(self.norm(x))
         out = self.leave(self.pooled_norm(x.mean(1)))
         translation, six, log_scale = out.split((3, 6, 6), -1)
         top = torch.cat((rotation_from_six(six), translation[..., None]), -1)
-        bottom = top.new_tensor((0.0, 0.0, 0.0, 1.0)).expand(top.shape[0], 1, 4)
+        bottom = top.new_tensor((0.0, 0.0, 0.0, 1.0)) + 0 * top[:, :1]
         return PosePrediction(torch.cat((top, bottom), 1), log_scale.clamp(*LOG_SCALE_RANGE))
 
 
