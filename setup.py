@@ -42,7 +42,10 @@ EXTRAS = {
     'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
     'train': ['h5py>=3.8', 'lightning-fabric>=2.5', 'scipy>=1.10', 'tensorboard>=2.16'],
     # Ahead-of-time engine builds run without a GPU.
-    'rtx': ["tensorrt-rtx>=1.2; sys_platform == 'linux' and python_version < '3.15'"],
+    'rtx': [
+        "cuda-bindings>=12.9; sys_platform == 'linux' and python_version < '3.15'",
+        "tensorrt-rtx>=1.2; sys_platform == 'linux' and python_version < '3.15'",
+    ],
     'slam': [
         # 4.2 crashes under NumPy 2; 4.3.0 has no wheel for Python 3.10, its alpha has.
         "gtsam==4.3a1; python_version < '3.11'",

@@ -26,8 +26,9 @@ EXEC_DEPENDS = set(
 TEST_DEPENDS = set(
     'ament_flake8 ament_pep257 python3-pytest launch_testing launch_testing_ros'.split())
 # Import names that differ from the name of the distribution.
-DISTRIBUTIONS = {'cv2': 'opencv-python-headless', 'yaml': 'pyyaml', 'tensorrt_rtx': 'tensorrt-rtx',
-                 'kiss_icp': 'kiss-icp', 'ament_index_python': 'ros-ament-index-python',
+DISTRIBUTIONS = {'cuda': 'cuda-bindings', 'cv2': 'opencv-python-headless', 'yaml': 'pyyaml',
+                 'tensorrt_rtx': 'tensorrt-rtx', 'kiss_icp': 'kiss-icp',
+                 'ament_index_python': 'ros-ament-index-python',
                  'lightning_fabric': 'lightning-fabric'}
 # Used where the system has them, never required: ROS packages and vendor libraries.
 OPTIONAL = {'cv_bridge', 'message_filters', 'sensor_msgs_py', 'skimage', 'tensorrt', 'tf2_ros',

@@ -30,7 +30,8 @@ def convert_official(sources: list[Path], out: Path,
     Write a model folder.
 
     A network for stereo or flow, or one of each, gets a manifest. One for pre-training, or of
-    one view, is nothing that a node can run: its folder holds the weights only.
+    one view, or SimIPU's image encoder is nothing that a node can run: its folder holds the
+    weights only.
 
     :param sources: One official file, or two: stereo and flow, in any order.
     :param dtype: Of the stored weights.
@@ -47,7 +48,7 @@ def convert_official(sources: list[Path], out: Path,
     files = [out / _file_name(source.official, len(read)) for source in read]
     for file, (path, official, digest) in zip(files, read):
         save_weights(file, official.config, official.weights, dtype,
-                     {'licence': LICENCE, 'source': f'{path.name}, sha256 {digest}'})
+                     {'licence': official.licence, 'source': f'{path.name}, sha256 {digest}'})
         read_checkpoint(file)   # what was written must load
     if not isinstance(read[0].official.config, ModelConfig):
         return files

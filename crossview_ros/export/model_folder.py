@@ -8,12 +8,13 @@ from typing import NamedTuple
 from crossview_ros.config import dump_yaml, to_dict
 from crossview_ros.model_store import MANIFEST, WEIGHTS
 from crossview_ros.networks.checkpoint import Architecture, read_checkpoint, save_weights
-from crossview_ros.networks.downstream import ModelConfig, TASK_UNITS
-from crossview_ros.networks.heads import DptHeadConfig
-from crossview_ros.runtime.manifest import ModelManifest, OutputSpec
+from crossview_ros.networks.downstream import ModelConfig, OneViewConfig, TASK_UNITS
+from crossview_ros.networks.heads import DptHeadConfig, HeadConfig
+from crossview_ros.networks.official_file import TILE_MODES
+from crossview_ros.runtime.manifest import ModelManifest, OutputSpec, TilingSpec
 from torch import Tensor
 
-LICENCE = 'Apache-2.0'   # of what the package trained on rendered scenes
+UNKNOWN_LICENCE = 'not stated: see the terms of the data, and of the weights it started from'
 SIZE_MULTIPLE = 32   # [px] keeps both 1/16 token sides even, as dense heads need
 LOG_SCALES = {'none': None, 'exp': 'laplace', 'bounded': 'laplace_bounded',
               'symmetric': 'laplace_bounded2'}   # of a DPT head -> in the manifest
@@ -25,7 +26,9 @@ class TrainedModel(NamedTuple):
     architecture: Architecture
     weights: dict[str, Tensor]
     preset: str
-    provenance: dict        # plain values: command, config, steps, minutes, metrics
+    provenance: dict        # plain values: data, command, config, steps, minutes, metrics
+    licence: str | None     # None: nobody said
+    metric: bool = True     # depth of one view was learned where things have their real sizes
 
 
 def write_model_folder(trained: TrainedModel, out: Path, size_hw: tuple[int, int]) -> dict:
@@ -36,44 +39,60 @@ def write_model_folder(trained: TrainedModel, out: Path, size_hw: tuple[int, int
     :return: The manifest as plain values; of a pre-training model the ``files`` only.
     :raises CheckpointError: If what was written does not load.
     """
-    architecture = trained.architecture
+    architecture, licence = trained.architecture, trained.licence or UNKNOWN_LICENCE
     out.mkdir(parents=True, exist_ok=True)
     save_weights(out / WEIGHTS, architecture, trained.weights, notes={
-        'licence': LICENCE, 'source': str(trained.provenance.get('command'))})
+        'licence': licence, 'source': str(trained.provenance.get('command'))})
     read_checkpoint(out / WEIGHTS)   # what was written must load
-    if not isinstance(architecture, ModelConfig):
+    if not isinstance(architecture, ModelConfig | OneViewConfig):
         return {'files': {WEIGHTS: sha256(out / WEIGHTS)}}
     manifest = ModelManifest(
         name=out.name,
         architecture={'preset': trained.preset, **to_dict(architecture)},
-        tasks=sorted(architecture.heads),
+        tasks=list(_heads(architecture)),
         size_multiple=SIZE_MULTIPLE,
         default_size_hw=size_hw,
         normalisation=to_dict(architecture.normalisation),
-        outputs=output_specs(architecture),
+        outputs=output_specs(architecture, trained.metric),
         fixed_size_hw=fixed_size_hw(architecture),
+        tiling=tiling_specs(architecture),
         tolerance={},
         files={WEIGHTS: sha256(out / WEIGHTS)},
-        licence=LICENCE,
-        provenance={'commit': _commit(),
-                    'data': 'rendered scenes (crossview_ros.data.synthetic), nothing else',
-                    **trained.provenance})
+        licence=licence,
+        provenance={'commit': _commit(), **trained.provenance})
     values = to_dict(manifest)
     (out / MANIFEST).write_text(dump_yaml(values), encoding='utf-8')
     return values
 
 
-def output_specs(architecture: ModelConfig) -> dict[str, OutputSpec]:
-    """Say of each task what its network gives; the log_scale of a matching head is log b."""
+def output_specs(architecture: ModelConfig | OneViewConfig,
+                 metric: bool = True) -> dict[str, OutputSpec]:
+    """
+    Say of each task what its network gives.
+
+    The log_scale of a matching head is log b, that of depth the scale of its logarithm.
+
+    :param metric: Whether depth of one view can be in true metres.
+    """
     specs = {}
-    for task, head in sorted(architecture.heads.items()):
+    for task, head in _heads(architecture).items():
         scale = (LOG_SCALES[head.scale], head.scale_range) if isinstance(head, DptHeadConfig) \
             else ('laplace',)
-        specs[task] = OutputSpec(TASK_UNITS[task], *scale)
+        owner = architecture if isinstance(architecture, OneViewConfig) else head
+        specs[task] = OutputSpec(TASK_UNITS[task], *scale,
+                                 focal_px=getattr(owner, 'focal_px', None),
+                                 metric=metric or task != 'depth')
     return specs
 
 
-def fixed_size_hw(architecture: ModelConfig) -> tuple[int, int] | None:
+def tiling_specs(architecture: ModelConfig | OneViewConfig) -> dict[str, TilingSpec]:
+    """Say of each DPT head with a scale how windows of the training crop cover larger images."""
+    return {task: TilingSpec(architecture.backbone.img_size, weight=TILE_MODES[task, head.scale])
+            for task, head in _heads(architecture).items()
+            if isinstance(head, DptHeadConfig) and (task, head.scale) in TILE_MODES}
+
+
+def fixed_size_hw(architecture: ModelConfig | OneViewConfig) -> tuple[int, int] | None:
     """Return the only input size [px] of networks with cosine positions; None: any."""
     backbone = architecture.backbone
     return backbone.img_size if backbone.position == 'cosine' else None
@@ -86,6 +105,11 @@ def sha256(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b''):   # files of some GB
             digest.update(block)
     return digest.hexdigest()
+
+
+def _heads(architecture: ModelConfig | OneViewConfig) -> dict[str, HeadConfig]:
+    return {'depth': architecture.head} if isinstance(architecture, OneViewConfig) \
+        else dict(sorted(architecture.heads.items()))
 
 
 def _commit() -> str:

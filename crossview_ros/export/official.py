@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write checkpoints that the official code of CroCo loads strictly (croco.md 5)."""
 import argparse
+from collections.abc import Callable
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from crossview_ros.networks.checkpoint import (
 from crossview_ros.networks.croco import CroCoConfig
 from crossview_ros.networks.downstream import ModelConfig, OneViewConfig
 from crossview_ros.networks.heads import DptHeadConfig
-from crossview_ros.networks.official_file import NUM_VALUES, read_official, SCALES
+from crossview_ros.networks.official_file import (
+    NUM_VALUES, read_official, SCALES, TILE_MODES)
 from crossview_ros.networks.official_keys import config_to_official, to_official_keys
 from crossview_ros.networks.position import cosine_table
 from crossview_ros.runtime.manifest import load_manifest
@@ -21,9 +23,6 @@ import torch
 from torch import Tensor
 
 LOSSES = {scale: loss for loss, scale in SCALES.items()}
-# (task, scale) -> weight of the windows' pixels, where the source names none (croco.md 4)
-TILE_MODES = {('stereo', 'symmetric'): 'conf_expsigmoid_15_3', ('stereo', 'exp'): 'conf_expbeta3',
-              ('flow', 'bounded'): 'conf_expsigmoid_10_5'}
 
 
 def write_official(path: str | Path, out: Path, task: str | None = None) -> None:
@@ -34,13 +33,30 @@ def write_official(path: str | Path, out: Path, task: str | None = None) -> None
     :param out: File to write, .pth.
     :raises CheckpointError: If it cannot be read, or official code has no such network.
     """
-    config, weights = read_checkpoint(path, task)
+    write_official_network(path, *read_checkpoint(path, task), out, task,
+                           lambda config: _tile_mode(path, config))
+
+
+def write_official_network(
+        source: str | Path, config: Architecture, weights: dict[str, Tensor], out: Path,
+        task: str | None = None, tile_mode: Callable[[Architecture], str | None] | None = None
+        ) -> None:
+    """
+    Write a network as an official checkpoint; as `write_official`.
+
+    :param source: Where it is from, for errors: a model, or the folder of a run.
+    :param weights: State dict of the network.
+    :param tile_mode: Gives the weight of the windows' pixels that the source names, if it does.
+    """
     if isinstance(config, ModelConfig):
-        config, weights = _one_task(path, config, weights, task)
+        config, weights = _one_task(source, config, weights, task)
+    elif task is not None and isinstance(config, CroCoConfig):
+        raise CheckpointError(f"'{source}': pre-training has no task '{task}'; leave task out")
     try:
-        content = official_content(config, weights, _tile_mode(path, config))
+        content = official_content(config, weights, tile_mode and tile_mode(config))
     except CheckpointError as error:
-        raise CheckpointError(f"'{path}' cannot become an official checkpoint: {error}") from error
+        raise CheckpointError(f"'{source}' cannot become an official checkpoint: {error}") \
+            from error
     part = out.with_name(f'{out.name}.part')   # the weights may be pages of the file at out
     torch.save(content, part)
     os.replace(part, out)
@@ -56,6 +72,9 @@ def official_content(config: Architecture, weights: dict[str, Tensor],
     :param tile_mode: Weight of the windows' pixels; None takes that of the official release.
     :raises CheckpointError: If official code has no such network.
     """
+    if not isinstance(config, (CroCoConfig, ModelConfig, OneViewConfig)):
+        raise CheckpointError('official code of CroCo has nothing like a ResNet; its weights are '
+                              'written by --format simipu-backbone')
     backbone = config if isinstance(config, CroCoConfig) else config.backbone
     arguments = config_to_official(backbone)
     if isinstance(config, CroCoConfig):

@@ -5,7 +5,8 @@ Write models as ONNX graphs of one image size, with the batch left open.
 A multi-task model becomes the graphs that `crossview_ros.runtime.backends` names: ``encode``,
 whose outputs are ``features.<part>``, and one graph for each task, whose inputs are those parts
 of the two views, ``features1.<part>`` and ``features2.<part>``. A task reads only the parts that
-its head needs. Any other model becomes one graph.
+its head needs. Any other model becomes one graph. Inputs and outputs are float32 in every
+precision.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +14,20 @@ from pathlib import Path
 import warnings
 
 from crossview_ros.errors import BackendError
+from crossview_ros.export.precision import to_half
 from crossview_ros.networks.croco import CroCo, CroCoConfig, CroCoEncoder, EncoderFeatures
-from crossview_ros.networks.downstream import MultiTaskModel, OneViewModel, TwoViewModel
-from crossview_ros.networks.heads import Prediction
+from crossview_ros.networks.downstream import (
+    MultiTaskModel, ONE_VIEW_TASKS, OneViewModel, TwoViewModel)
+from crossview_ros.networks.heads import PosePrediction, Prediction
 from crossview_ros.networks.patches import random_mask
 from crossview_ros.runtime.backends import ENCODE, OUTPUT_OF_TASK
+from crossview_ros.runtime.backends.graph_files import OPSET
 import torch
 from torch import nn, Tensor
 
-OPSET = 17   # LayerNormalization came with it, GridSample with the one before
+OUTPUTS = {**OUTPUT_OF_TASK, 'depth': 'depth', 'pose': 'T_1_2'}
+# millimetres need fp32; the second name is that of a graph from images
+FLOAT32_SCOPES = {'pose': ('/head/', '/parts.0/head/')}
 TASK_OF_CHANNELS = {1: 'stereo', 2: 'flow'}   # of a two-view model on its own
 
 
@@ -40,8 +46,8 @@ class OnnxGraph:
             return dict(zip(self.outputs, self.module(*self.inputs.values())))
 
 
-def graphs_of(model: nn.Module, size_hw: tuple[int, int], batch: int = 1,
-              seed: int = 0) -> list[OnnxGraph]:
+def graphs_of(model: nn.Module, size_hw: tuple[int, int], batch: int = 1, seed: int = 0,
+              only: str | None = None) -> list[OnnxGraph]:
     """
     Take a model apart into the graphs that are exported, with random example inputs.
 
@@ -50,13 +56,14 @@ def graphs_of(model: nn.Module, size_hw: tuple[int, int], batch: int = 1,
 
     :param model: As `load_model` or `load_multi_task` returns it.
     :param size_hw: Height and width of the images [px].
+    :param only: Of a multi-task model this graph only.
     :raises BackendError: If there is no export for this kind of model.
     :raises ValueError: If the size does not fit the model.
     """
     generator = torch.Generator().manual_seed(seed)
     images = [torch.randn((batch, 3, *size_hw), generator=generator) for _ in range(2)]
     if isinstance(model, MultiTaskModel):
-        return _multi_task_graphs(model, images)
+        return _multi_task_graphs(model, images, only)
     if isinstance(model, TwoViewModel):
         predict = _Call(lambda *views: _outputs(model(*views)), model)
         return [_dense_graph(predict, {'image1': images[0], 'image2': images[1]})]
@@ -72,19 +79,26 @@ def graphs_of(model: nn.Module, size_hw: tuple[int, int], batch: int = 1,
                        'completion, monocular, two-view or multi-task model')
 
 
-def write_onnx(graph: OnnxGraph, folder: Path) -> Path:
-    """
-    Write <folder>/<name>.onnx: standard operators of one opset, no control flow.
+def write_onnx(graph: OnnxGraph, folder: Path, precision: str = 'fp32') -> Path:
+    """Write <folder>/<name>.onnx; as `save_onnx`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f'{graph.name}.onnx'
+    save_onnx(graph, path, precision)
+    return path
 
+
+def save_onnx(graph: OnnxGraph, path: Path, precision: str = 'fp32') -> None:
+    """
+    Write a graph: standard operators of one opset, no control flow.
+
+    :param precision: 'fp32', or 'fp16' or 'bf16' for its products (`to_half`).
     :raises BackendError: If the onnx extra is not installed.
     """
     try:
-        import onnx   # noqa: F401  (the exporter wants it)
+        import onnx
     except ModuleNotFoundError as error:
         raise BackendError("export needs the package 'onnx': pip install "
                            'crossview_ros[onnx]') from error
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f'{graph.name}.onnx'
     graph.run()   # fills the rotary tables, so that the graph gets them as constants
     names = [*graph.inputs, *graph.outputs]
     with torch.no_grad(), warnings.catch_warnings():
@@ -93,7 +107,8 @@ def write_onnx(graph: OnnxGraph, folder: Path) -> Path:
             graph.module, tuple(graph.inputs.values()), str(path), opset_version=OPSET,
             input_names=list(graph.inputs), output_names=list(graph.outputs),
             dynamic_axes={name: {0: 'batch'} for name in names}, dynamo=False)
-    return path
+    if precision != 'fp32':
+        onnx.save(to_half(onnx.load(path), precision, FLOAT32_SCOPES.get(graph.name, ())), path)
 
 
 class _Call(nn.Module):
@@ -109,31 +124,36 @@ class _Call(nn.Module):
         return self.function(*inputs)
 
 
-def _multi_task_graphs(model: MultiTaskModel, images: list[Tensor]) -> list[OnnxGraph]:
-    read = {task: _parts_read(head, model.config.backbone) for task, head in model.heads.items()}
+def _multi_task_graphs(model: MultiTaskModel, images: list[Tensor],
+                       only: str | None) -> list[OnnxGraph]:
+    read = {task: _parts_read(head, model.config.backbone, task in ONE_VIEW_TASKS)
+            for task, head in model.heads.items()}
     parts = sorted({part for views in read.values() for view in views for part in view})
-    encode = OnnxGraph(
+    graphs = [] if only not in (None, ENCODE) else [OnnxGraph(
         ENCODE, _Call(lambda image: _take(model.encode(image), parts), model.encoder),
-        {'image': images[0]}, tuple(f'features.{part}' for part in parts))
+        {'image': images[0]}, tuple(f'features.{part}' for part in parts))]
+    if only == ENCODE:
+        return graphs
     with torch.no_grad():
         features = [model.encode(image) for image in images]
-    return [encode, *(_task_graph(model, task, views, features)
-                      for task, views in read.items())]
+    return graphs + [_task_graph(model, task, views, features)
+                     for task, views in read.items() if only in (None, task)]
 
 
-def _task_graph(model: MultiTaskModel, task: str, read: tuple[list[str], list[str]],
+def _task_graph(model: MultiTaskModel, task: str, read: list[list[str]],
                 features: list[EncoderFeatures]) -> OnnxGraph:
-    two_view, (parts1, parts2) = model.task(task), read
-    grid_hw = features[0].grid_hw
-    inputs = {f'features{view}.{part}': tensor for view, parts in ((1, parts1), (2, parts2))
-              for part, tensor in zip(parts, _take(features[view - 1], parts))}
+    network, grid_hw = model.task(task), features[0].grid_hw
+    inputs = {f'features{number}.{part}': tensor
+              for number, (parts, view) in enumerate(zip(read, features), 1)
+              for part, tensor in zip(parts, _take(view, parts))}
 
     def predict(*tensors: Tensor) -> tuple[Tensor, ...]:
-        views = (dict(zip(parts1, tensors)), dict(zip(parts2, tensors[len(parts1):])))
-        return _outputs(two_view.predict(*(_put_back(view, model.config.backbone, grid_hw)
-                                           for view in views)))
+        left = iter(tensors)
+        views = [{part: next(left) for part in parts} for parts in read]
+        return _outputs(network.predict(*(_put_back(view, model.config.backbone, grid_hw)
+                                          for view in views)))
 
-    return _dense_graph(_Call(predict, two_view), inputs, task)
+    return _dense_graph(_Call(predict, network), inputs, task)
 
 
 def _completion_graph(model: CroCo, images: list[Tensor],
@@ -151,24 +171,29 @@ def _dense_graph(call: nn.Module, inputs: dict[str, Tensor],
                  name: str | None = None) -> OnnxGraph:
     with torch.inference_mode():
         value, *log_scale = call(*inputs.values())
-    name = name or TASK_OF_CHANNELS[value.shape[1]]
+    name = name or ('pose' if value.dim() == 3 else TASK_OF_CHANNELS[value.shape[1]])
     return OnnxGraph(name, call, inputs,
-                     (OUTPUT_OF_TASK.get(name, 'value'), *['log_scale'] * len(log_scale)))
+                     (OUTPUTS.get(name, 'value'), *['log_scale'] * len(log_scale)))
 
 
-def _outputs(prediction: Prediction) -> tuple[Tensor, ...]:
-    outputs = (prediction.value, prediction.log_scale)
+def _outputs(prediction: Prediction | PosePrediction) -> tuple[Tensor, ...]:
+    outputs = (prediction[0], prediction.log_scale)
     return outputs if prediction.log_scale is not None else outputs[:1]
 
 
-def _parts_read(head: nn.Module, config: CroCoConfig) -> tuple[list[str], list[str]]:
-    """Name what decoder and head read of each view: block<i> (B, N, E), stem<i> (B, C, h, w)."""
+def _parts_read(head: nn.Module, config: CroCoConfig, one_view: bool) -> list[list[str]]:
+    """
+    Name what decoder and head read of each view.
+
+    Parts are block<i> (B, N, E) and stem<i> (B, C, h, w).
+    """
     last = config.enc_num_layers - 1
+    stem = ['stem0', 'stem1']
     if head.both_directions:
-        parts = [f'block{last}', 'stem0', 'stem1']
-        return parts, parts
-    hooks = {hook for hook in head.hooks if hook < last}
-    return [f'block{i}' for i in sorted({*hooks, last})], [f'block{last}']
+        return [[f'block{last}', *stem]] * 2
+    hooks = {hook for hook in getattr(head, 'hooks', ()) if hook < last}
+    parts = [f'block{i}' for i in sorted({*hooks, last})]
+    return [[*parts, *stem]] if one_view else [parts, [f'block{last}']]
 
 
 def _take(features: EncoderFeatures, parts: list[str]) -> tuple[Tensor, ...]:

@@ -7,7 +7,8 @@ from crossview_ros.export.parity import onnx_parity, OutputParity
 from crossview_ros.networks.croco import CroCo, CroCoConfig, CroCoEncoder
 from crossview_ros.networks.downstream import (
     ModelConfig, MultiTaskModel, Normalisation, OneViewModel)
-from crossview_ros.networks.heads import DptHead, DptHeadConfig, MatchingHeadConfig
+from crossview_ros.networks.heads import (
+    DepthHeadConfig, DptHead, DptHeadConfig, MatchingHeadConfig, PoseHeadConfig)
 import numpy as np
 import pytest
 import torch
@@ -39,6 +40,17 @@ def matching_pair(backbone):
                                                            **MATCHING)})
 
 
+def posed(backbone):
+    model = two_tasks(backbone, {'pose': PoseHeadConfig(16)})
+    torch.nn.init.normal_(model.heads['pose'].leave.weight, std=0.1)   # else any pose is I
+    return model
+
+
+def with_depth(backbone):
+    return two_tasks(backbone, {'stereo': MatchingHeadConfig('row', **MATCHING),
+                                'depth': DepthHeadConfig((8, 8, 8))})
+
+
 def one_view(backbone):
     head = DptHead(DptHeadConfig(1, 'none', (0, 1, 2, 2), **DPT), backbone, decoder=False)
     return OneViewModel(CroCoEncoder(backbone), head, Normalisation())
@@ -60,6 +72,14 @@ KINDS = {
     'multi_dpt': ('patch', dpt_pair, {
         'encode': ['features.block0', 'features.block1', 'features.block2'],
         'stereo': ['disparity', 'log_scale'], 'flow': ['flow', 'log_scale']}),
+    'pose': ('patch', lambda b: posed(b).task('pose'), {'pose': ['T_1_2', 'log_scale']}),
+    'multi_pose': ('patch', posed, {'encode': ['features.block2'],
+                                    'pose': ['T_1_2', 'log_scale']}),
+    'depth': ('conv', lambda b: with_depth(b).task('depth'),
+              {'monocular': ['value', 'log_scale']}),
+    'multi_depth': ('conv', with_depth, {
+        'encode': ['features.block0', 'features.block2', 'features.stem0', 'features.stem1'],
+        'stereo': ['disparity', 'log_scale'], 'depth': ['depth', 'log_scale']}),
     'multi_matching': ('conv', matching_pair, {
         'encode': ['features.block2', 'features.stem0', 'features.stem1'],
         'stereo': ['disparity', 'log_scale'], 'flow': ['flow', 'log_scale']}),

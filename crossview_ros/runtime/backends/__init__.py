@@ -10,12 +10,16 @@ and the batch B is 1, or for tiled inference the tiles that run at once:
   'log_scale': (B, 1, H, W)}
 - ``flow``: {'features1': previous, 'features2': current} -> {'flow': (B, 2, H, W) [px],
   'log_scale': (B, 1, H, W)}
+- ``depth``: {'features1': image} -> {'depth': (B, 1, H, W) [m], 'log_scale': (B, 1, H, W)}; of
+  the camera that ``focal_px`` of the manifest names
 
 Features are of one network. Where tasks have networks of their own, each of these has its
 ``encode`` graph, whose name `encoder_of` tells. ``log_scale`` is raw: what it is the logarithm of
 says the manifest. It is missing where the head gives none.
 """
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,8 +28,11 @@ from crossview_ros.runtime.manifest import ModelManifest, verify_files
 import numpy as np
 
 ENCODE = 'encode'
-OUTPUT_OF_TASK = {'stereo': 'disparity', 'flow': 'flow'}   # graph -> its main output
+# graph -> its main output
+OUTPUT_OF_TASK = {'stereo': 'disparity', 'flow': 'flow', 'depth': 'depth'}
+NUM_VIEWS = {'stereo': 2, 'flow': 2, 'depth': 1}   # that a graph reads: features1, features2
 DEVICES = ('auto', 'cpu', 'cuda')
+PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16', 'int8')
 
 Handle = Any   # opaque: arrays on the device, whose layout only the backend knows
 
@@ -39,7 +46,8 @@ class Backend(Protocol):
     """
 
     name: str
-    device: str   # 'cpu' or 'cuda'
+    device: str      # 'cpu' or 'cuda'
+    precision: str   # of the products: one of PRECISIONS, never 'auto'
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray | Handle]) -> dict[str, Handle]:
         """
@@ -64,34 +72,74 @@ def encoder_of(manifest: ModelManifest, task: str) -> str:
     return f'{ENCODE}_{Path(manifest.network_of(task)).stem}' if manifest.networks else ENCODE
 
 
-Opener = Callable[[Path, ModelManifest, str, int | None], Backend]
+@dataclass(frozen=True)
+class BackendOptions:
+    """How a model is opened; a backend that cannot do it raises BackendError."""
+
+    device: str = 'auto'              # 'auto': CUDA where there is one; 'cpu', 'cuda'
+    num_threads: int | None = None    # CPU threads of one run; None: the backend's default
+    precision: str = 'auto'           # 'auto': the best that the backend trusts; PRECISIONS
+    cache_dir: Path | None = None     # of graphs, engines and choices; None: the user's
+    max_batch: int = 1                # images or tiles that will ever go through at once
+    # told in a few words what takes long
+    progress: Callable[[str], None] = field(default=lambda text: None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse names that mean nothing."""
+        for kind, value, known in (('device', self.device, DEVICES),
+                                   ('precision', self.precision, PRECISIONS)):
+            if value not in known:
+                raise BackendError(f"no {kind} '{value}'; expected one of {', '.join(known)}")
+
+    @property
+    def cache(self) -> Path:
+        """Return cache_dir, else $XDG_CACHE_HOME/crossview_ros, else ~/.cache/crossview_ros."""
+        if self.cache_dir is not None:
+            return self.cache_dir.expanduser()
+        base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+        return Path(base).expanduser() / 'crossview_ros'
 
 
-def _open_torch(folder: Path, manifest: ModelManifest, device: str,
-                num_threads: int | None) -> Backend:
+Opener = Callable[[Path, ModelManifest, BackendOptions], Backend]
+
+
+def _open_torch(folder: Path, manifest: ModelManifest, options: BackendOptions) -> Backend:
     from crossview_ros.runtime.backends.torch_ import TorchBackend
-    return TorchBackend(folder, manifest, device, num_threads)
+    return TorchBackend(folder, manifest, options)
 
 
-BACKENDS: dict[str, Opener] = {'torch': _open_torch}
+def _open_onnxruntime(folder: Path, manifest: ModelManifest, options: BackendOptions) -> Backend:
+    from crossview_ros.runtime.backends.onnxruntime_ import OnnxRuntimeBackend
+    return OnnxRuntimeBackend(folder, manifest, options)
 
 
-def open_backend(name: str, folder: str | Path, manifest: ModelManifest, device: str = 'auto',
-                 num_threads: int | None = None) -> Backend:
+def _open_tensorrt(folder: Path, manifest: ModelManifest, options: BackendOptions) -> Backend:
+    from crossview_ros.runtime.backends.tensorrt_ import TensorRtBackend
+    return TensorRtBackend('tensorrt', folder, manifest, options)
+
+
+def _open_tensorrt_rtx(folder: Path, manifest: ModelManifest,
+                       options: BackendOptions) -> Backend:
+    from crossview_ros.runtime.backends.tensorrt_ import TensorRtBackend
+    return TensorRtBackend('tensorrt_rtx', folder, manifest, options)
+
+
+BACKENDS: dict[str, Opener] = {
+    'torch': _open_torch, 'onnxruntime': _open_onnxruntime, 'tensorrt': _open_tensorrt,
+    'tensorrt_rtx': _open_tensorrt_rtx}
+
+
+def open_backend(name: str, folder: str | Path, manifest: ModelManifest,
+                 options: BackendOptions = BackendOptions()) -> Backend:
     """
     Load a model into a backend.
 
-    :param name: One of BACKENDS, or 'auto'.
+    :param name: One of BACKENDS; 'auto' is `auto.open_auto`'s.
     :param folder: Model folder; its files are checked against the manifest first.
-    :param device: 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
-    :param num_threads: CPU threads of one run; None leaves the backend's default.
     :raises BackendError: If the backend is unknown, its packages are missing, or the device is.
     :raises CheckpointError: If files of the model are missing or damaged.
     """
-    chosen = 'torch' if name == 'auto' else name
-    if chosen not in BACKENDS:
+    if name not in BACKENDS:
         raise BackendError(f"no backend '{name}'; known: auto, {', '.join(sorted(BACKENDS))}")
-    if device not in DEVICES:
-        raise BackendError(f"no device '{device}'; expected one of {', '.join(DEVICES)}")
     verify_files(folder, manifest)
-    return BACKENDS[chosen](Path(folder), manifest, device, num_threads)
+    return BACKENDS[name](Path(folder), manifest, options)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from crossview_ros.errors import BackendError, CheckpointError
-from crossview_ros.runtime.backends import encoder_of, OUTPUT_OF_TASK
+from crossview_ros.runtime.backends import BackendOptions, encoder_of, OUTPUT_OF_TASK
 from crossview_ros.runtime.manifest import ModelManifest
 import numpy as np
 
@@ -14,17 +14,21 @@ class TorchBackend:
     """Keep the float32 networks on their device; see `Backend` for what may be called when."""
 
     name = 'torch'
+    precision = 'fp32'
 
-    def __init__(self, folder: Path, manifest: ModelManifest, device: str,
-                 num_threads: int | None):
+    def __init__(self, folder: Path, manifest: ModelManifest, options: BackendOptions):
         """
         Load the weights.
 
-        :param num_threads: Intra-op threads [count]; PyTorch has one such number per process,
-            so it also holds for everything else that runs in it.
-        :raises BackendError: If PyTorch is missing, or there is no CUDA device but one is wanted.
+        :param options: PyTorch has one number of threads per process, so that of the options
+            also holds for everything else that runs in it.
+        :raises BackendError: If PyTorch is missing, there is no CUDA device but one is wanted,
+            or another precision is.
         :raises CheckpointError: If the weights cannot be used.
         """
+        if options.precision not in ('auto', self.precision):
+            raise BackendError(f"backend 'torch' runs in fp32 only, got '{options.precision}'; "
+                               "choose backend 'onnxruntime' or another precision")
         try:
             import torch
             from crossview_ros.networks.checkpoint import load_multi_task
@@ -34,8 +38,8 @@ class TorchBackend:
                 'requirements of this package (pip install .), or choose another backend.') \
                 from error
         self._torch = torch
-        self._num_threads = num_threads
-        self.device = _choose_device(torch, device)
+        self._num_threads = options.num_threads
+        self.device = _choose_device(torch, options.device)
         files = {task: manifest.network_of(task) for task in manifest.tasks}
         networks = {file: load_multi_task(folder / file) for file in set(files.values())}
         missing = sorted(task for task, file in files.items() if task not in networks[file].tasks)
@@ -85,8 +89,8 @@ class TorchBackend:
         if graph not in self._network_of:
             raise BackendError(f"the model has no graph '{graph}'; it has "
                                f'{", ".join([*self._encoders, *self._network_of])}')
-        prediction = self._network_of[graph].predict(graph, inputs['features1'],
-                                                     inputs['features2'])
+        views = [inputs[name] for name in sorted(inputs)]   # features1, features2
+        prediction = self._network_of[graph].predict(graph, *views)
         outputs = {OUTPUT_OF_TASK[graph]: prediction.value}
         if prediction.log_scale is not None:
             outputs['log_scale'] = prediction.log_scale
