@@ -2,7 +2,14 @@
 """Points into pixels, and depth images into points."""
 from crossview_ros.errors import CalibrationError
 from crossview_ros.geometry.camera import PinholeCamera
+import cv2
 import numpy as np
+
+# A point is hidden where nearer ones lie on two opposite sides, so near in the image [rad]:
+HIDING_COLUMNS = 0.0045
+HIDING_ROWS = 0.02
+# and nearer by this share of the depth and this much [m]
+HIDING_SHARE, HIDING_GAP_M = 0.15, 0.3
 
 
 def project_points(points: np.ndarray,
@@ -38,6 +45,35 @@ def points_to_depth_image(points: np.ndarray, camera: PinholeCamera) -> np.ndarr
     np.minimum.at(image, row * camera.width + column, depth[in_view].astype(np.float32))
     image[np.isinf(image)] = np.nan
     return image.reshape(camera.size_hw)
+
+
+def visible_points(uv: np.ndarray, depth: np.ndarray, camera: PinholeCamera) -> np.ndarray:
+    """
+    Tell which points the camera sees: a LiDAR beside it also measures what lies behind others.
+
+    Nearer points around a point hide it; on one side only, they are an edge that it lies beside.
+
+    :param uv: (N, 2) [px], all inside of the image.
+    :param depth: (N,) [m], > 0.
+    :return: (N,) bool.
+    """
+    column, row = np.floor(np.asarray(uv) + 0.5).astype(np.int64).T
+    nearest = np.full(camera.size_hw, np.inf, np.float32)
+    np.minimum.at(nearest, (row, column), depth.astype(np.float32))
+    limit = (depth - HIDING_GAP_M) / (1 + HIDING_SHARE)
+    wide = max(1, round(HIDING_COLUMNS * camera.fx))
+    high = max(1, round(HIDING_ROWS * camera.fy))
+
+    def hidden_from(size_hw: tuple[int, int], anchor: tuple[int, int]) -> np.ndarray:
+        around = cv2.erode(nearest, np.ones(size_hw, np.uint8), anchor=anchor,
+                           borderType=cv2.BORDER_CONSTANT, borderValue=np.inf)
+        return around[row, column] < limit
+
+    box = high + 1, 2 * wide + 1
+    above, below = hidden_from(box, (wide, high)), hidden_from(box, (wide, 0))
+    box = 5, 2 * wide + 1
+    left, right = hidden_from(box, (2 * wide, 2)), hidden_from(box, (0, 2))
+    return ~((above & below) | (left & right))
 
 
 def back_project(depth: np.ndarray, camera: PinholeCamera) -> np.ndarray:

@@ -72,10 +72,10 @@ class SingleInference:
         return EncodedImage({task: features[graph] for task, graph in graph_of.items()},
                             image.adapter)
 
-    def predict(self, task: str, view1: EncodedImage, view2: EncodedImage) -> DensePrediction:
-        """Run a task's head from view 1 to view 2, which have one size."""
-        return DensePrediction(*run_head(self._backend, task, view1.features[task],
-                                         view2.features[task]), view1.adapter)
+    def predict(self, task: str, *views: EncodedImage) -> DensePrediction:
+        """Run a task's head on one view, or from view 1 to view 2, which have one size."""
+        return DensePrediction(*run_head(self._backend, task, *(
+            view.features[task] for view in views)), views[0].adapter)
 
     def restore(self, task: str,
                 prediction: DensePrediction) -> tuple[np.ndarray, np.ndarray | None]:
@@ -83,10 +83,10 @@ class SingleInference:
         return restore_prediction(self._manifest, task, prediction)
 
 
-def run_head(backend: Backend, task: str, features1: Any,
-             features2: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def run_head(backend: Backend, task: str,
+             *features: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Return value (B, C, h, w) and raw log_scale (B, 1, h, w), or None, on the host; float32."""
-    outputs = backend.run(task, {'features1': features1, 'features2': features2})
+    outputs = backend.run(task, {f'features{i}': view for i, view in enumerate(features, 1)})
     value = backend.to_numpy(outputs[OUTPUT_OF_TASK[task]])
     return value, backend.to_numpy(outputs['log_scale']) if 'log_scale' in outputs else None
 
@@ -97,12 +97,17 @@ def restore_prediction(manifest: ModelManifest, task: str,
     Bring a prediction back to the image's resolution.
 
     :return: Disparity (H, W) or flow (H, W, 2) [image px], and log of the Laplace scale (H, W)
-        [log image px] or None; float32.
+        [log image px] or None; float32. Of task depth: metres (H, W), canonical ones of a focal
+        length in image px, and log of the Laplace scale of their logarithm.
     """
-    adapter = prediction.adapter
-    restore = {'stereo': adapter.restore_disparity, 'flow': adapter.restore_flow}[task]
-    log_scale = prediction.log_scale
+    adapter, spec, log_scale = prediction.adapter, manifest.outputs[task], prediction.log_scale
     if log_scale is not None:
-        log_scale = adapter.restore_log_scale(
-            laplace_log_scale(log_scale, manifest.outputs[task]), prediction.value.shape[1])
+        log_scale = laplace_log_scale(log_scale, spec)
+    if task == 'depth':
+        depth = adapter.restore(prediction.value) if spec.focal_px is None \
+            else adapter.restore_canonical_depth(prediction.value)
+        return depth, None if log_scale is None else adapter.restore(log_scale)
+    restore = {'stereo': adapter.restore_disparity, 'flow': adapter.restore_flow}[task]
+    if log_scale is not None:
+        log_scale = adapter.restore_log_scale(log_scale, prediction.value.shape[1])
     return restore(prediction.value), log_scale

@@ -109,6 +109,14 @@ class InputAdapter:
         """Bring flow back: (1, 2, h, w) [network px] -> (H, W, 2) [image px], per axis."""
         return self.restore(flow * np.array(self.scale_xy, np.float32)[:, None, None])
 
+    def restore_canonical_depth(self, depth: np.ndarray) -> np.ndarray:
+        """
+        Bring depth of a canonical camera back: (1, 1, h, w) [m] -> (H, W) [m].
+
+        Its focal length counts in network px before and in image px after, which are smaller.
+        """
+        return self.restore(depth / np.float32(self.scale_xy[0]))
+
     def restore_log_scale(self, log_scale: np.ndarray, channels: int) -> np.ndarray:
         """
         Bring the log of an error scale back: [log network px] -> [log image px].

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from crossview_ros.config import from_dict, load_yaml
 from crossview_ros.errors import CheckpointError, ConfigError
+from crossview_ros.geometry.tiling import parse_weight, TilingSpec
 from crossview_ros.model_store import find_model, MANIFEST, WEIGHTS
 
 __all__ = ['find_model', 'InputNormalisation', 'load_manifest', 'MANIFEST', 'ModelManifest',
@@ -16,7 +17,6 @@ __all__ = ['find_model', 'InputNormalisation', 'load_manifest', 'MANIFEST', 'Mod
 
 TASKS = ('stereo', 'flow', 'pose', 'depth')
 LOG_SCALE_RANGES = {'laplace_bounded': (0.25, 4.0), 'laplace_bounded2': (3.0, 3.0)}
-NUMBER = r'(\d+(?:\.\d+)?)'
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class OutputSpec:
     unit: str   # of the output and of b
     log_scale: Literal['laplace', 'laplace_bounded', 'laplace_bounded2'] | None = None
     log_scale_range: tuple[float, float] | None = None   # (A, B); None: the loss's own default
+    # of depth: it is that of a camera of this focal length [network px]; None: as it is
+    focal_px: float | None = None
+    metric: bool = True   # of depth: its scale can be right; else only its shape
 
     def __post_init__(self) -> None:
         """Fill in the default range, and refuse one that gives no scale."""
@@ -58,25 +61,6 @@ class OutputSpec:
                                   'numbers above 0, rising for laplace_bounded; got '
                                   f'{(low, high)}')
         object.__setattr__(self, 'log_scale_range', default and (low, high))
-
-
-@dataclass(frozen=True)
-class TilingSpec:
-    """How the windows of one task cover an image that is larger (croco.md 4)."""
-
-    window_hw: tuple[int, int]             # [px] size that the network was trained with
-    overlap: float = 0.7                   # least share that neighbours have in common
-    weight: str = 'conf_expsigmoid_15_3'   # of a pixel of a window, from its raw log_scale
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot cover an image."""
-        object.__setattr__(self, 'window_hw', tuple(self.window_hw))
-        if len(self.window_hw) != 2 or min(self.window_hw) < 1:
-            raise CheckpointError('tiling: window_hw must be (height, width) in px, each at '
-                                  f'least 1, got {self.window_hw}')
-        if not 0 <= self.overlap < 1:
-            raise CheckpointError(f'tiling: overlap must be in [0, 1), got {self.overlap}')
-        parse_weight(self.weight)
 
 
 @dataclass(frozen=True)
@@ -127,11 +111,9 @@ class ModelManifest:
         return self.networks.get(task, WEIGHTS)
 
     def for_tasks(self, tasks: Iterable[str]) -> 'ModelManifest':
-        """Return the part of the model that some tasks need, if they have their own networks."""
-        if not self.networks:
-            return self
+        """Return the part of the model that some tasks need; one network is not divided."""
         kept = [task for task in self.tasks if task in set(tasks)]
-        networks = {task: self.networks[task] for task in kept}
+        networks = {task: file for task, file in self.networks.items() if task in kept}
         dropped = set(self.networks.values()) - set(networks.values())
         return replace(
             self, tasks=kept, networks=networks,
@@ -176,24 +158,6 @@ def verify_files(folder: str | Path, manifest: ModelManifest) -> None:
             raise CheckpointError(
                 f'{path}: expected sha256 {expected[:12]}..., got {digest.hexdigest()[:12]}...; '
                 'the file is damaged or not of this manifest: fetch or export the model again')
-
-
-def parse_weight(weight: str) -> tuple[float, float | None]:
-    """
-    Return beta and s of how a window's pixels weigh by their raw log_scale c (croco.md 4).
-
-    :param weight: ``conf_expsigmoid_<beta>_<s>``: exp(-2 beta (sigmoid(c / s) - 0.5)), or
-        ``conf_expbeta<beta>``: exp(-beta c), without s.
-    :raises CheckpointError: If it is neither.
-    """
-    found = re.fullmatch(f'conf_expsigmoid_{NUMBER}_{NUMBER}|conf_expbeta{NUMBER}', weight)
-    beta, s, plain_beta = found.groups() if found else (None, None, None)
-    if plain_beta is not None:
-        return float(plain_beta), None
-    if beta is None or float(s) == 0:
-        raise CheckpointError("tiling: weight must be 'conf_expsigmoid_<beta>_<s>' with s > 0 or "
-                              f"'conf_expbeta<beta>', got '{weight}'")
-    return float(beta), float(s)
 
 
 def _faults(manifest: ModelManifest) -> list[str]:

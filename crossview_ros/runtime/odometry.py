@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Visual odometry: the camera's path from optical flow and the depth of the frame before."""
+"""Visual odometry: the camera's path from optical flow and the depth of earlier frames."""
 from dataclasses import dataclass
 
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
@@ -12,9 +12,16 @@ import numpy as np
 # While tracking is lost the camera is taken to move on as before, with so much doubt.
 GAP_SPEED_SIGMA = 1.0   # [m/s]
 GAP_TURN_SIGMA = 0.5    # [rad/s]
-# Share of every motion by which all steps may err alike (the depth's scale, the calibration);
-# it shows in no residual. Fitted on rendered drives, seen by the network, that no training saw.
-SHARED_ERROR = 0.015
+# The camera has left a keyframe when the flow's median is such a share of the image's width.
+KEYFRAME_SHARE = 0.012
+# It rests at a keyframe while that is less than this, and the motion that was found not more than
+# chance would give: 99 % of chi-square with 6 degrees of freedom.
+REST_SHARE = 0.0025
+REST_CHI2 = 16.8
+# Share of every flow by which all steps may err alike (the network, the depth's scale, the
+# calibration); it shows in no residual. Fitted on rendered tracks that no training saw
+# (benchmarks/odometry_consistency.py, seeds 100 to 129).
+SHARED_ERROR = 0.0135
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,15 @@ class SeenDepth:
     depth_sigma: np.ndarray | None   # (H, W) float32, expected error as a share of the depth
     camera: PinholeCamera
     stamp_ns: int
+    # expected error of the scale of the whole view, as a share: that of one view's estimate is
+    # wrong by the same factor in all pixels, and in the next frame again
+    scale_sigma: float = 0.0
+
+    @property
+    def typical_depth(self) -> float:
+        """Return the median depth [m] of every fourth row and column."""
+        depth = self.depth[::4, ::4]
+        return float(np.median(depth[np.isfinite(depth) & (depth > 0)]))
 
 
 @dataclass(frozen=True)
@@ -38,14 +54,48 @@ class OdometryStep:
     covariance: np.ndarray | None = None       # (6, 6) of T_odom_camera, in the camera's axes
     lost_reason: str = ''
     num_inliers: int | None = None
+    gap_s: float = 0.0   # guessed across before this frame
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """Where the camera was at a frame, and the errors of that."""
+
+    stamp_ns: int
+    T_odom_camera: np.ndarray
+    independent: np.ndarray   # (6, 6) covariance by what differs from keyframe to keyframe
+    shared: np.ndarray        # (6, 6) [m, rad] standard deviation by what all have in common
+    step: np.ndarray          # (6, 6) covariance of the motion that led here
+
+    def moved(self, T: np.ndarray, covariance: np.ndarray, shared: np.ndarray,
+              stamp_ns: int) -> '_Pose':
+        """
+        Compose pose and errors with a step, to first order.
+
+        Independent errors add up as variances, shared ones as they are.
+
+        Source: Barfoot, State Estimation for Robotics, section 7.3.3, for right perturbations.
+        """
+        turn = adjoint(invert(T))
+        return _Pose(stamp_ns, self.T_odom_camera @ T,
+                     turn @ self.independent @ turn.T + covariance,
+                     turn @ self.shared + shared, covariance)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Return that of T_odom_camera (6, 6)."""
+        return self.independent + self.shared @ self.shared.T
 
 
 class VisualOdometry:
     """
     Keeps the pose, its covariance and the last velocity; for one thread.
 
-    A pair of frames without a pose is a gap: nothing is answered for it. The next good pair goes
-    on from the last pose, moved on with the last velocity, with the doubt of the whole gap.
+    Each frame is compared with a keyframe, and takes its place once the camera has moved far
+    enough: errors add up by keyframes and not by frames, so where the camera rests not at all.
+    A frame that fits neither the keyframe nor the frame before has no pose. A later one may fit
+    the keyframe again; or a pair of frames goes on from the last pose, moved on with the last
+    velocity, with the doubt of the whole gap.
     """
 
     def __init__(self, options: RelativePoseOptions = RelativePoseOptions(),
@@ -62,72 +112,129 @@ class VisualOdometry:
 
     def reset(self) -> None:
         """Forget everything: the next frame is the origin."""
-        self._T_odom_camera: np.ndarray | None = None
-        self._independent = np.zeros((6, 6))   # covariance by what differs from step to step
-        self._shared = np.zeros((6, 6))        # error of the pose [m, rad] by 1 of what does not
-        self._velocity = np.zeros(6)   # [m/s, rad/s] in the camera's axes
-        self._last_ns = 0              # stamp of the last known pose
+        self._last: _Pose | None = None       # of the last frame with a pose
+        self._keyframe: _Pose | None = None
+        self._velocity = np.zeros(6)          # [m/s, rad/s] in the camera's axes
+
+    @property
+    def keyframe_ns(self) -> int | None:
+        """Return the stamp of the frame that the next one is to be compared with first."""
+        return None if self._keyframe is None else self._keyframe.stamp_ns
 
     def begin(self, stamp_ns: int) -> OdometryStep:
         """Answer a frame that follows none of its kind: the origin, or the far end of a gap."""
-        if self._T_odom_camera is not None:
+        if self._last is not None:
             return OdometryStep(TrackingStatus.LOST,
                                 lost_reason='no frame before this one to compare with')
-        self._T_odom_camera, self._last_ns = np.eye(4), stamp_ns
+        nothing = np.zeros((6, 6))
+        self._last = self._keyframe = _Pose(stamp_ns, np.eye(4), nothing, nothing, nothing)
         return OdometryStep(TrackingStatus.INITIALISING, T_odom_camera=np.eye(4),
-                            covariance=np.zeros((6, 6)))
+                            covariance=nothing)
 
-    def track(self, previous: SeenDepth, flow: np.ndarray, flow_sigma: np.ndarray | None,
-              stamp_ns: int) -> OdometryStep:
+    def track(self, reference: SeenDepth, flow: np.ndarray, flow_sigma: np.ndarray | None,
+              stamp_ns: int, previous_ns: int | None = None) -> OdometryStep:
         """
         Go one frame on.
 
-        :param previous: Depth of the image before.
-        :param flow: (H, W, 2) float32 [px], previous -> this, on the previous grid.
+        :param reference: Depth of an earlier image: of the keyframe, or of the image before.
+        :param flow: (H, W, 2) float32 [px], reference -> this, on the reference's grid.
         :param flow_sigma: (H, W) float32 [px] expected error per axis, or None.
-        :param stamp_ns: Of this image, later than the previous one's.
+        :param stamp_ns: Of this image, later than the reference's.
+        :param previous_ns: Of the image before this one; None: that is the reference.
         """
-        step_s = 1e-9 * (stamp_ns - previous.stamp_ns)
-        guess = exp_se3(self._velocity * step_s) if self._velocity.any() else None
-        found = estimate_relative_pose(flow, previous.depth, previous.camera, flow_sigma,
-                                       previous.depth_sigma, self._options, guess)
+        previous_ns = reference.stamp_ns if previous_ns is None else previous_ns
+        start = self._pose_at(reference.stamp_ns)
+        found = estimate_relative_pose(flow, reference.depth, reference.camera, flow_sigma,
+                                       reference.depth_sigma, self._options,
+                                       self._expected(start, stamp_ns))
         if found.status is not PoseStatus.OK:
             return OdometryStep(TrackingStatus.LOST, num_inliers=found.num_inliers, lost_reason=(
                 f'{found.status.value}: {found.num_inliers} of {found.num_points} points agree'))
-        if self._T_odom_camera is None:   # reset between the two frames
-            self.begin(previous.stamp_ns)
-        self._bridge_gap(1e-9 * (previous.stamp_ns - self._last_ns))
-        motion = log_se3(found.T_prev_cur)
-        shared = np.diag(np.repeat((np.linalg.norm(motion[:3]), np.linalg.norm(motion[3:])), 3))
-        self._move(found.T_prev_cur, found.covariance, shared)
-        self._velocity = motion / step_s
-        self._last_ns = stamp_ns
-        return OdometryStep(
-            TrackingStatus.OK, found.T_prev_cur,
-            found.covariance + self._shared_error ** 2 * shared ** 2,
-            self._T_odom_camera.copy(), self._covariance(), num_inliers=found.num_inliers)
+        gap_s = 0.0
+        if start is None:
+            start, gap_s = self._across_gap(reference.stamp_ns)
+        moved = median_length(flow) / reference.camera.width
+        T = found.T_prev_cur
+        if _rests(T, found.covariance, moved):
+            T = np.eye(4)
+        pose = start.moved(T, found.covariance, self._shared(T, reference), stamp_ns)
+        T_prev_cur, covariance_rel = self._step(start, pose, previous_ns, reference)
+        self._velocity = log_se3(T_prev_cur) / (1e-9 * (stamp_ns - previous_ns))
+        if start is not self._keyframe or moved > KEYFRAME_SHARE:
+            self._keyframe = pose
+        self._last = pose
+        return OdometryStep(TrackingStatus.OK, T_prev_cur, covariance_rel,
+                            pose.T_odom_camera.copy(), pose.covariance,
+                            num_inliers=found.num_inliers, gap_s=gap_s)
 
-    def _bridge_gap(self, gap_s: float) -> None:
-        """Move on (or back, as the stamps do) with the last velocity while nothing was seen."""
-        if gap_s:
-            sigma = abs(gap_s) * np.repeat((GAP_SPEED_SIGMA, GAP_TURN_SIGMA), 3)
-            self._move(exp_se3(self._velocity * gap_s), np.diag(sigma ** 2), np.zeros((6, 6)))
+    def _pose_at(self, stamp_ns: int) -> _Pose | None:
+        for pose in (self._keyframe, self._last):
+            if pose is not None and pose.stamp_ns == stamp_ns:
+                return pose
+        return None
 
-    def _covariance(self) -> np.ndarray:
-        return self._independent + self._shared_error ** 2 * self._shared @ self._shared.T
+    def _expected(self, start: _Pose | None, stamp_ns: int) -> np.ndarray | None:
+        """Return T_reference_cur that the motion so far suggests; None where it is not known."""
+        if not self._velocity.any():
+            return None
+        since = start or self._last   # across a gap: the reference is taken to be on that way
+        ahead = exp_se3(self._velocity * 1e-9 * (stamp_ns - self._last.stamp_ns))
+        return invert(since.T_odom_camera) @ self._last.T_odom_camera @ ahead
 
-    def _move(self, T_prev_cur: np.ndarray, covariance: np.ndarray, shared: np.ndarray) -> None:
+    def _across_gap(self, stamp_ns: int) -> tuple[_Pose, float]:
+        """Move on, or back as the stamps do, with the last velocity; return the gap [s], too."""
+        if self._last is None:   # reset between the two frames
+            self.begin(stamp_ns)
+            return self._last, 0.0
+        gap_s = 1e-9 * (stamp_ns - self._last.stamp_ns)
+        return self._last.moved(exp_se3(self._velocity * gap_s), _unseen(gap_s),
+                                np.zeros((6, 6)), stamp_ns), gap_s
+
+    def _step(self, start: _Pose, pose: _Pose, previous_ns: int,
+              reference: SeenDepth) -> tuple[np.ndarray, np.ndarray]:
+        """Return T_prev_cur and its covariance."""
+        before = start if start.stamp_ns == previous_ns else self._last
+        T = invert(before.T_odom_camera) @ pose.T_odom_camera
+        covariance = pose.step
+        if before is not start:   # both were seen from the keyframe, as if by chance
+            turn = adjoint(invert(T))
+            covariance = covariance + turn @ before.step @ turn.T
+        if before.stamp_ns != previous_ns:   # found again: nobody saw the whole way
+            share = (pose.stamp_ns - previous_ns) / (pose.stamp_ns - before.stamp_ns)
+            T = exp_se3(share * log_se3(T))
+            covariance = covariance + _unseen(1e-9 * (pose.stamp_ns - previous_ns))
+        return T, covariance + self._shared(T, reference) ** 2
+
+    def _shared(self, T: np.ndarray, reference: SeenDepth) -> np.ndarray:
         """
-        Compose pose and errors with a step, to first order.
+        Return (6, 6) [m, rad] by how much a motion errs in common with all others.
 
-        Independent errors add up as variances, shared ones as they are.
-
-        Source: Barfoot, State Estimation for Robotics, section 7.3.3, for right perturbations.
+        A flow that is everywhere too long by a share looks like more motion, and as well like a
+        turn instead of a shift: what a shift moves things at the typical depth, a turn can, too.
         """
-        to_current = adjoint(invert(T_prev_cur))
-        self._T_odom_camera = self._T_odom_camera @ T_prev_cur
-        self._independent = to_current @ self._independent @ to_current.T + covariance
-        self._shared = to_current @ self._shared + shared
+        motion = log_se3(T)
+        length, angle = np.linalg.norm(motion[:3]), np.linalg.norm(motion[3:])
+        depth = reference.typical_depth
+        turn = self._shared_error * np.hypot(angle, length / depth)
+        return np.diag(np.repeat((np.hypot(turn * depth, length * reference.scale_sigma), turn),
+                                 3))
+
+
+def _unseen(duration_s: float) -> np.ndarray:
+    """Return the covariance (6, 6) of a motion that nobody saw."""
+    sigma = abs(duration_s) * np.repeat((GAP_SPEED_SIGMA, GAP_TURN_SIGMA), 3)
+    return np.diag(sigma ** 2)
+
+
+def median_length(flow: np.ndarray) -> float:
+    """Return the median length [px] of a flow (H, W, 2), by every fourth row and column."""
+    return float(np.nanmedian(np.linalg.norm(flow[::4, ::4], axis=2)))
+
+
+def _rests(T: np.ndarray, covariance: np.ndarray, moved: float) -> bool:
+    """Tell whether a motion is less than anybody can see."""
+    motion = log_se3(T)
+    return moved < REST_SHARE and motion @ np.linalg.solve(covariance, motion) < REST_CHI2
 
 
 def seen_depth(depth: np.ndarray, disparity: np.ndarray, log_scale: np.ndarray | None,

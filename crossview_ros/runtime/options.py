@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be set about Perception, and which of it while it runs."""
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import get_args, Literal
 
 from crossview_ros.errors import ConfigError
+from crossview_ros.runtime.backends import BackendOptions
 
 InferenceMode = Literal['single', 'tiled']
 DYNAMIC_OPTIONS = ('min_depth', 'max_depth', 'min_confidence')
@@ -17,6 +20,9 @@ class PerceptionOptions:
     max_depth: float = 80.0       # [m] farther answers are +Inf
     min_confidence: float = 0.0   # [0, 1] depth and disparity below it are NaN
     refine_flow: bool = True      # where depth and the odometry's motion explain it
+    lidar_guidance: bool = True   # depth of one camera from a cloud, where one comes with it
+    # answer depth of one camera although nothing tells its scale: all may be wrong by one factor
+    unscaled_depth: bool = False
     # single: the whole image at once; tiled: windows of the size that the model was trained with
     inference_mode: InferenceMode = 'single'
     # (height, width) px that larger images shrink to; None: the model's own, tiled: no limit
@@ -24,6 +30,8 @@ class PerceptionOptions:
     tile_overlap: float | None = None   # [0, 1) share of neighbours; None: the model's own
     tile_batch: int = 4                 # tiles that go through the network at once
     num_threads: int | None = None   # CPU threads of the network; None: the backend's default
+    precision: str = 'auto'   # of the network: auto, fp32, fp16, bf16, int8; auto: the backend's
+    engine_cache_dir: str | None = None   # of graphs and engines; None: ~/.cache/crossview_ros
 
     def __post_init__(self) -> None:
         """Refuse contradictions."""
@@ -44,3 +52,12 @@ class PerceptionOptions:
             raise ConfigError(f'tile_batch must be at least 1, got {self.tile_batch}')
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f'num_threads must be at least 1, got {self.num_threads}')
+
+
+def backend_options(options: PerceptionOptions, device: str,
+                    progress: Callable[[str], None] | None = None) -> BackendOptions:
+    """Return how a backend is to be opened for these settings."""
+    cache_dir = Path(options.engine_cache_dir) if options.engine_cache_dir else None
+    max_batch = options.tile_batch if options.inference_mode == 'tiled' else 1
+    chosen = BackendOptions(device, options.num_threads, options.precision, cache_dir, max_batch)
+    return chosen if progress is None else replace(chosen, progress=progress)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine: images in, depth and flow out; each image is encoded once for all heads."""
-import dataclasses
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 import threading
 from typing import Any
@@ -9,28 +9,24 @@ from typing import Any
 from crossview_ros.config import from_dict
 from crossview_ros.errors import BackendError, CheckpointError, ConfigError
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
-from crossview_ros.runtime.backends import Backend, open_backend
-from crossview_ros.runtime.depth import align_right, stereo_depth
-from crossview_ros.runtime.flow import optical_flow
+from crossview_ros.runtime.backends import Backend, NUM_VIEWS
+from crossview_ros.runtime.backends.auto import open_chosen
+from crossview_ros.runtime.depth import align_right
 from crossview_ros.runtime.inference import EncodedImage
 from crossview_ros.runtime.inputs import check_inputs
 from crossview_ros.runtime.manifest import find_model, load_manifest, ModelManifest
-from crossview_ros.runtime.odometry import flow_sigma, seen_depth, SeenDepth, VisualOdometry
-from crossview_ros.runtime.options import DYNAMIC_OPTIONS, PerceptionOptions
+from crossview_ros.runtime.odometry import seen_depth
+from crossview_ros.runtime.one_camera_depth import OneCamera
+from crossview_ros.runtime.options import (
+    backend_options, DYNAMIC_OPTIONS, PerceptionOptions)
+from crossview_ros.runtime.result_fields import flow_fields, matched_fields
 from crossview_ros.runtime.results import PerceptionResult, StageTimer
 from crossview_ros.runtime.static_flow import explain_by_motion
-from crossview_ros.runtime.task_choice import choose_tasks, heads_of
-from crossview_ros.runtime.tiled_inference import check_mode, make_inference
+from crossview_ros.runtime.task_choice import (
+    choose_tasks, DEPTH_HEADS, heads_of, heads_of_frame)
+from crossview_ros.runtime.tiled_inference import check_mode, make_inference, network_size
+from crossview_ros.runtime.tracking import DenseFlow, SeenView, Tracking
 import numpy as np
-
-
-@dataclass(frozen=True)
-class _Previous:
-    """The left image of the frame before."""
-
-    left: EncodedImage
-    stamp_ns: int
-    seen: SeenDepth | None   # for the odometry
 
 
 class Perception:
@@ -44,32 +40,36 @@ class Perception:
     """
 
     def __init__(self, backend: Backend, manifest: ModelManifest, tasks: list[str] | None = None,
-                 options: PerceptionOptions = PerceptionOptions()):
+                 options: PerceptionOptions = PerceptionOptions(), reason: str = ''):
         """
         Put the parts together; `open` is the usual way.
 
-        :param tasks: Among stereo, flow and odometry; None: all that the model can do.
+        :param tasks: Among stereo, depth (of one view), flow and odometry; None: all that the
+            model can do.
+        :param reason: Why this backend runs.
         :raises ConfigError: If the model cannot do what is asked for.
         """
         self.manifest = manifest
+        self.backend_reason = reason
         self.tasks = choose_tasks(manifest, tasks)
-        self._heads = heads_of(self.tasks)
+        self._heads = heads_of(manifest, self.tasks)
         check_mode(manifest, self._heads, options)
-        self._odometry = VisualOdometry()
-        self._odometry_epoch = 0
+        self._tracking = Tracking()
+        self._one_camera = OneCamera(manifest, self._heads)
+        self._epoch = 0   # number of resets that the two above have seen
         self._backend = backend
         self._options = self._checked(options)
         self._inference = make_inference(backend, manifest, options)
         self._one_frame = threading.Lock()
         self._state = threading.Lock()   # of the three below; never held for long
-        self._previous: _Previous | None = None
+        self._previous: SeenView | None = None
         self._num_resets = 0
         self._closed = False
 
     @classmethod
     def open(cls, model: str | Path, backend: str = 'auto',   # noqa: A003 (the contract's name)
              device: str = 'auto', tasks: list[str] | None = None,
-             **options: Any) -> 'Perception':
+             progress: Callable[[str], None] | None = None, **options: Any) -> 'Perception':
         """
         Load a model.
 
@@ -77,6 +77,7 @@ class Perception:
         :param backend: 'auto', or one of `BACKENDS`.
         :param device: 'auto', 'cpu' or 'cuda'.
         :param tasks: As the constructor's.
+        :param progress: Told in a few words what takes long, such as an export.
         :param options: Fields of `PerceptionOptions`.
         :raises CheckpointError: If there is no such model, or it is damaged.
         :raises BackendError: If the backend or the device is not there.
@@ -88,11 +89,12 @@ class Perception:
             raise CheckpointError(f'{folder}: expected a model folder with its manifest, got a '
                                   'file; pass the folder, or make one with `crossview export`')
         manifest = load_manifest(folder)
-        heads = heads_of(choose_tasks(manifest, tasks))
+        heads = heads_of(manifest, choose_tasks(manifest, tasks))
         check_mode(manifest, heads, settings)   # refused before the weights are read
-        opened = open_backend(backend, folder, manifest.for_tasks(heads), device,
-                              settings.num_threads)
-        return cls(opened, manifest, tasks, settings)
+        opened, reason = open_chosen(
+            backend, folder, manifest.for_tasks(heads),
+            backend_options(settings, device, progress), network_size(manifest, settings), heads)
+        return cls(opened, manifest, tasks, settings, reason)
 
     @property
     def backend_name(self) -> str:
@@ -103,6 +105,16 @@ class Perception:
     def device(self) -> str:
         """Return the device that it runs on, 'cpu' or 'cuda'."""
         return self._backend.device
+
+    @property
+    def precision(self) -> str:
+        """Return the precision of the products: fp32, fp16, bf16 or int8."""
+        return self._backend.precision
+
+    @property
+    def depth_is_metric(self) -> bool:
+        """Return whether depth of one view, without a cloud, can have the right scale."""
+        return 'depth' in self._heads and self.manifest.outputs['depth'].metric
 
     @property
     def options(self) -> PerceptionOptions:
@@ -116,10 +128,12 @@ class Perception:
 
         :param left: (H, W, 3) uint8 RGB, any size; the size may change between frames, which
             starts the flow anew.
-        :param right: As ``left``, or None for one camera: then there is no stereo depth.
+        :param right: As ``left``, or None for one camera: then depth is that of the depth head,
+            where the model has one.
         :param rig: Calibration of images of this size; a PinholeCamera for one camera.
         :param stamp_ns: Time of the images [ns]; the caller drops frames out of order.
-        :param cloud: (N, 3) float32 [m] in the left optical frame; checked, not used by a task.
+        :param cloud: (N, 3) float32 [m] in the left optical frame, taken with the image. With one
+            camera, depth comes from both; beside a pair it is checked and not used.
         :raises MessageError: If an image, the stamp or the cloud is malformed.
         :raises CalibrationError: If the calibration does not fit the images.
         :raises BackendError: If the network fails, or Perception is closed.
@@ -129,6 +143,7 @@ class Perception:
             with self._state:
                 self._check_open()
                 options, previous, epoch = self._options, self._previous, self._num_resets
+            self._forget_before(epoch)
             timer = StageTimer(self._backend.wait)
             views, shift_px = self._views(left, right, rig)
             encoded = self._encode(views, timer)
@@ -136,19 +151,31 @@ class Perception:
             with timer.stage('post'):
                 dense = {task: self._inference.restore(task, prediction)
                          for task, prediction in predictions.items()}
-                fields = _interpret(dense, rig, shift_px, options)
-            seen = None
-            if 'odometry' in self.tasks and 'stereo' in dense and stamp_ns:
+                fields = matched_fields(dense, rig, shift_px, options)
+            seen, camera = None, rig if right is None else rig.left
+            if 'stereo' in dense:
+                seen = seen_depth(fields['depth'], fields['disparity'], dense['stereo'][1], rig,
+                                  stamp_ns)
+            else:
+                guided = self._one_camera.answer(dense.get('depth'), left, camera, cloud,
+                                                 stamp_ns, options, timer)
+                if guided is not None:
+                    fields.update(depth=guided.depth, confidence=guided.confidence)
+                    seen = guided.seen(camera, stamp_ns)
+            frame = SeenView(encoded[0].only('flow') if 'flow' in self._heads else encoded[0],
+                             int(stamp_ns), seen if stamp_ns else None)
+            if 'odometry' in self.tasks and stamp_ns and self._tracking.follows(seen):
                 with timer.stage('odometry'):
-                    seen = seen_depth(fields['depth'], fields['disparity'], dense['stereo'][1],
-                                      rig, stamp_ns)
-                    fields.update(self._track(previous, dense, stamp_ns, epoch))
-                    if options.refine_flow and fields['T_prev_cur'] is not None:
-                        fields.update(_flow_fields(*explain_by_motion(
+                    fields.update(self._tracking.step(
+                        frame, previous, dense.get('flow'),
+                        lambda view: self._flow(view, frame)))
+                    if options.refine_flow and fields['T_prev_cur'] is not None \
+                            and previous.seen is not None:
+                        fields.update(flow_fields(*explain_by_motion(
                             *dense['flow'], previous.seen, fields['T_prev_cur'])))
             if 'flow' in predictions:
                 fields['previous_stamp_ns'] = previous.stamp_ns
-            self._remember(encoded[0], stamp_ns, seen, epoch)
+            self._remember(frame, epoch)
         return PerceptionResult(int(stamp_ns), **fields, timing_ms=timer.timing_ms)
 
     def warm_up(self) -> None:
@@ -165,7 +192,7 @@ class Perception:
                 self._check_open()
             image = self._inference.encode(self._inference.prepare(blank), self._heads)
             for task in self._heads:
-                self._inference.predict(task, image, image)
+                self._inference.predict(task, *[image] * NUM_VIEWS[task])
 
     def set_options(self, **changes: Any) -> None:
         """
@@ -213,72 +240,53 @@ class Perception:
         with timer.stage('prepare'):
             prepared = [self._inference.prepare(view) for view in views]
         with timer.stage('encode'):
-            tasks_of_views = self._heads if len(views) == 2 else \
-                tuple(task for task in self._heads if task != 'stereo'), ('stereo',)
+            tasks_of_views = heads_of_frame(self._heads, len(views) == 2), ('stereo',)
             return [self._inference.encode(image, tasks)
                     for image, tasks in zip(prepared, tasks_of_views)]
 
-    def _predict(self, encoded: list[EncodedImage], previous: _Previous | None,
+    def _predict(self, encoded: list[EncodedImage], previous: SeenView | None,
                  timer: StageTimer) -> dict[str, Any]:
         left = encoded[0]
-        pairs = {}
+        views_of = {}
         if len(encoded) == 2:
-            pairs['stereo'] = (left, encoded[1])
+            views_of['stereo'] = (left, encoded[1])
+        elif 'depth' in left.features:
+            views_of['depth'] = (left,)
         if 'flow' in self._heads and previous is not None \
                 and previous.left.adapter == left.adapter:
-            pairs['flow'] = (previous.left, left)
+            views_of['flow'] = (previous.left, left)
         predictions = {}
-        for task, (view1, view2) in pairs.items():
+        for task, of_task in views_of.items():
             with timer.stage(task):
-                predictions[task] = self._inference.predict(task, view1, view2)
+                predictions[task] = self._inference.predict(task, *of_task)
         return predictions
 
-    def _track(self, previous: _Previous | None, dense: dict[str, Any], stamp_ns: int,
-               epoch: int) -> dict[str, Any]:
-        """Return the fields of the result that the odometry gives."""
-        if epoch != self._odometry_epoch:
-            self._odometry.reset()
-            self._odometry_epoch = epoch
-        if 'flow' in dense and previous.seen is not None and stamp_ns > previous.stamp_ns:
-            flow, log_scale = dense['flow']
-            step = self._odometry.track(previous.seen, flow, flow_sigma(log_scale), stamp_ns)
-        else:
-            step = self._odometry.begin(stamp_ns)
-        return {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
+    def _forget_before(self, epoch: int) -> None:
+        if epoch != self._epoch:
+            self._tracking.reset()
+            self._one_camera.reset()
+            self._epoch = epoch
 
-    def _remember(self, left: EncodedImage, stamp_ns: int, seen: SeenDepth | None,
-                  epoch: int) -> None:
+    def _flow(self, view: SeenView, frame: SeenView) -> DenseFlow | None:
+        """Return the flow from an earlier view; None if images changed their size since."""
+        if view.left.adapter != frame.left.adapter:
+            return None
+        prediction = self._inference.predict('flow', view.left, frame.left)
+        return self._inference.restore('flow', prediction)
+
+    def _remember(self, frame: SeenView, epoch: int) -> None:
         with self._state:
             # a reset while the frame was answered holds for this frame too
             if 'flow' in self._heads and epoch == self._num_resets:
-                self._previous = _Previous(left.only('flow'), int(stamp_ns), seen)
+                self._previous = frame
 
     def _check_open(self) -> None:
         if self._closed:
             raise BackendError('this Perception is closed; open another one')
 
     def _checked(self, options: PerceptionOptions) -> PerceptionOptions:
-        if options.min_confidence > 0 and 'stereo' in self._heads \
-                and self.manifest.outputs['stereo'].log_scale is None:
-            raise ConfigError(f"model '{self.manifest.name}' gives no confidence for stereo; "
-                              'min_confidence must be 0')
+        for head in set(DEPTH_HEADS) & set(self._heads):
+            if options.min_confidence > 0 and self.manifest.outputs[head].log_scale is None:
+                raise ConfigError(f"model '{self.manifest.name}' gives no confidence for {head}; "
+                                  'min_confidence must be 0')
         return options
-
-
-def _interpret(dense: dict[str, Any], rig: StereoRig | PinholeCamera, shift_px: int,
-               options: PerceptionOptions) -> dict[str, Any]:
-    """Return the fields of the result that the heads give."""
-    fields = {}
-    if 'stereo' in dense:
-        disparity, log_scale = dense['stereo']
-        result = stereo_depth(disparity - shift_px, log_scale, rig, options)
-        fields.update(depth=result.depth, disparity=result.disparity,
-                      confidence=result.confidence)
-    if 'flow' in dense:
-        fields.update(_flow_fields(*dense['flow']))
-    return fields
-
-
-def _flow_fields(flow: np.ndarray, log_scale: np.ndarray | None) -> dict[str, Any]:
-    result = optical_flow(flow, log_scale)
-    return {'flow': result.flow, 'flow_confidence': result.confidence}

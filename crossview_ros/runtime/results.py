@@ -30,7 +30,9 @@ class PerceptionResult:
     # (H, W) [m] along the optical axis; NaN invalid, +Inf beyond max_depth, -Inf too near
     depth: np.ndarray | None = None
     disparity: np.ndarray | None = None    # (H, W) [px] x_left - x_right; NaN invalid
-    confidence: np.ndarray | None = None   # (H, W) [0, 1] P(disparity error < 1 px), not masked
+    # (H, W) [0, 1], not masked: of a pair P(|disparity error| < 1 px), of one camera
+    # P(|depth error| < 10 % of the depth)
+    confidence: np.ndarray | None = None
     # (H, W, 2) [px] previous left -> this left, on the PREVIOUS left image's grid; NaN invalid
     flow: np.ndarray | None = None
     flow_confidence: np.ndarray | None = None   # (H, W) [0, 1] P(end-point error < 1 px)
@@ -41,7 +43,8 @@ class PerceptionResult:
     covariance_rel: np.ndarray | None = None    # (6, 6) of T_prev_cur, x y z rx ry rz
     status: TrackingStatus = TrackingStatus.OFF
     lost_reason: str = ''               # why, where the status is LOST
-    num_inliers: int | None = None      # points that agree with T_prev_cur
+    num_inliers: int | None = None      # points that agree with the motion
+    gap_s: float = 0.0                  # [s] that the path was guessed across before this frame
     # [ms] prepare, encode, one per head that ran, post, odometry
     timing_ms: dict[str, float] = field(default_factory=dict)
 

@@ -38,8 +38,10 @@ def explain_by_motion(flow: np.ndarray, log_scale: np.ndarray | None, previous: 
     with np.errstate(invalid='ignore'):   # NaN, where there is no depth: not explained
         max_scales = np.where(_inside(static), MAX_SCALES, np.float32(MAX_SCALES_OUTSIDE))
         explained = apart <= max_scales * scale + static_scale
-    flow = np.where(explained[..., None], static, flow)
     better = explained & (static_scale < scale)
+    # depth of one view agrees with any flow where it is in doubt: it must know better
+    replaced = better if previous.scale_sigma else explained
+    flow = np.where(replaced[..., None], static, flow)
     return flow, np.where(better, np.log(static_scale, where=better,
                                          out=np.zeros_like(scale)), log_scale)
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crossview_ros.errors import ConfigError
+from crossview_ros.geometry.tiling import blend, enlarge, TileLayout
 from crossview_ros.runtime.backends import Backend, encoder_of
 from crossview_ros.runtime.inference import (
     DensePrediction, EncodedImage, PreparedImage, restore_prediction, run_head, SingleInference)
 from crossview_ros.runtime.input_adapter import InputAdapter
 from crossview_ros.runtime.manifest import ModelManifest
 from crossview_ros.runtime.options import PerceptionOptions
-from crossview_ros.runtime.tiling import blend, enlarge, TileLayout
 import numpy as np
 
 
@@ -57,12 +57,13 @@ class TiledInference:
                     for key in dict.fromkeys(key_of.values())}
         return EncodedImage({task: features[key] for task, key in key_of.items()}, image.adapter)
 
-    def predict(self, task: str, view1: EncodedImage, view2: EncodedImage) -> DensePrediction:
+    def predict(self, task: str, *views: EncodedImage) -> DensePrediction:
         """Run a task's head on each window, which lies at the same place in both views."""
-        layout = view1.features[task].layout
+        layout = views[0].features[task].layout
         blended = blend(layout, self._manifest.tiling[task].weight,
-                        self._tiles(task, view1.features[task], view2.features[task]))
-        adapter = replace(view1.adapter, working_hw=layout.scaled_hw, network_hw=layout.scaled_hw)
+                        self._tiles(task, *(view.features[task] for view in views)))
+        adapter = replace(views[0].adapter, working_hw=layout.scaled_hw,
+                          network_hw=layout.scaled_hw)
         return DensePrediction(*blended, adapter)
 
     def restore(self, task: str,
@@ -70,10 +71,10 @@ class TiledInference:
         """Bring a prediction back to the image; as `restore_prediction`."""
         return restore_prediction(self._manifest, task, prediction)
 
-    def _tiles(self, task: str, tiles1: _TileFeatures, tiles2: _TileFeatures) \
-            -> Iterator[tuple[tuple[int, int], np.ndarray, np.ndarray]]:
-        corners = tiles1.layout.chunks(self._options.tile_batch)
-        for chunk, *features in zip(corners, tiles1.chunks, tiles2.chunks):
+    def _tiles(self, task: str, *views: _TileFeatures) -> Iterator[
+            tuple[tuple[int, int], np.ndarray, np.ndarray]]:
+        corners = views[0].layout.chunks(self._options.tile_batch)
+        for chunk, *features in zip(corners, *(view.chunks for view in views)):
             yield from zip(chunk, *run_head(self._backend, task, *features))
 
     def _encode(self, network_input: np.ndarray, graph: str, layout: TileLayout) -> _TileFeatures:
@@ -88,6 +89,14 @@ def make_inference(backend: Backend, manifest: ModelManifest,
     """Return what runs the networks in the mode of the options."""
     kind = TiledInference if options.inference_mode == 'tiled' else SingleInference
     return kind(backend, manifest, options)
+
+
+def network_size(manifest: ModelManifest, options: PerceptionOptions) -> tuple[int, int]:
+    """Return the (height, width) [px] of the network's input for images of the model's size."""
+    if options.inference_mode == 'tiled':
+        return next(iter(manifest.tiling.values())).window_hw
+    image_hw = options.inference_size or manifest.default_size_hw
+    return InputAdapter.create(manifest, image_hw, options.inference_size).network_hw
 
 
 def check_mode(manifest: ModelManifest, heads: Iterable[str], options: PerceptionOptions) -> None:

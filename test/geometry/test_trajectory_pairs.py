@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which moments of two clocks belong together."""
 from crossview_ros.errors import DatasetError
-from crossview_ros.geometry.trajectory import associate, nearest_moments, Trajectory
+from crossview_ros.geometry.trajectory import (
+    associate, associate_nearest, nearest_moments, Trajectory)
 import numpy as np
 import pytest
 
@@ -61,8 +62,18 @@ def test_the_nearest_moment_is_that_of_a_search(rng):
     (np.zeros((0, 4, 4)), None, r'poses must be \(N, 4, 4\), got \(0, 4, 4\)'),
     (np.zeros((2, 3, 4)), None, r'got \(2, 3, 4\)'),
     (np.full((2, 4, 4), np.inf), None, 'poses must be finite'),
-    (np.zeros((2, 4, 4)), np.array([1, 1]), 'times must be one for each pose and grow'),
-    (np.zeros((2, 4, 4)), np.array([1]), 'times must be one for each pose and grow')])
+    (np.zeros((2, 4, 4)), np.array([2, 1]), 'one for each pose and must not fall'),
+    (np.zeros((2, 4, 4)), np.array([1]), 'one for each pose and must not fall')])
 def test_a_trajectory_that_is_none_is_refused(poses, stamps_ns, message):
     with pytest.raises(DatasetError, match=message):
         Trajectory(poses, stamps_ns)
+
+
+def test_the_shorter_list_takes_the_nearest_of_the_longer_one_even_twice():
+    short, long = np.array([10, 12, 50]), np.array([0, 11, 11, 30, 70])
+    first, second = associate_nearest(short, long, 15)
+    np.testing.assert_array_equal(first, [0, 1])   # 50 is 20 away from both neighbours
+    np.testing.assert_array_equal(second, [1, 1])   # of the two at 11 the first
+    second, first = associate_nearest(long, short, 20)
+    np.testing.assert_array_equal(first, [0, 1, 2])
+    np.testing.assert_array_equal(second, [1, 1, 3])   # of two as near the earlier

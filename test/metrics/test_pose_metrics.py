@@ -2,9 +2,10 @@
 """Trajectory figures: known errors, alignment, and the figures of the evo tool on real ones."""
 from crossview_ros.errors import DatasetError
 from crossview_ros.geometry.se3 import exp_se3, make_transform
+from crossview_ros.metrics.path_errors import (
+    rotation_angle_deg, segment_errors, segment_plan, step_pairs, Steps)
 from crossview_ros.metrics.pose import (
-    align_trajectory, path_length, rotation_angle_deg, segment_errors, trajectory_metrics,
-    umeyama)
+    align_trajectory, path_length, trajectory_metrics, umeyama)
 import numpy as np
 import pytest
 
@@ -55,7 +56,7 @@ def test_a_step_that_turns_too_far_gives_its_angle():
 
 
 def test_delta_compares_poses_farther_apart():
-    figures = values_of(trajectory_metrics(straight(step=1.05), straight(), delta=4))
+    figures = values_of(trajectory_metrics(straight(step=1.05), straight(), steps=Steps(4)))
     assert figures['rpe'] == pytest.approx(0.2)
 
 
@@ -114,8 +115,8 @@ def test_the_angle_of_a_rotation_is_exact_for_small_and_large_ones(angle):
 
 @pytest.mark.parametrize('poses, options, text', [
     (straight(5), {}, 'trajectory has 5 poses but the truth has 11'),
-    (straight(11), {'delta': 11}, 'delta must be from 1 to 10 poses, got 11'),
-    (straight(11), {'delta': 0}, 'delta must be from 1 to 10 poses, got 0'),
+    (straight(11), {'steps': Steps(11)}, r'11 poses over 10.000 m hold no step of 11 frames'),
+    (straight(11), {'steps': Steps(12.5, 'metres', True)}, 'hold no step of 12.5 metres'),
     (straight(11), {'alignment': 'se3'}, 'in one place or on one line'),
     (straight(11), {'alignment': 'scale'}, "'se3' or 'sim3', got 'scale'"),
     (straight(1), {}, r'trajectory must be \(N, 4, 4\) with two poses or more, got \(1, 4, 4\)'),
@@ -150,12 +151,13 @@ def test_segments_of_the_wrong_length_and_turn_give_their_drift():
     assert [tuple(row) for row in np.stack(np.unique(segments[:, 0], return_counts=True), 1)] == \
         [(100, 15), (200, 5)]
     first, last = segments[0], segments[-1]
-    assert first[1] == pytest.approx(2.02) and first[2] == pytest.approx(1.01)
-    assert last[1] == pytest.approx(100 * 201 * 0.02 / 200) and last[2] == pytest.approx(1.005)
+    assert first[1] == pytest.approx(2.02) and first[2] == pytest.approx(0.0101)
+    assert last[1] == pytest.approx(100 * 201 * 0.02 / 200) and last[2] == pytest.approx(0.01005)
+    assert (first[3], last[3]) == (0, 40)   # where they start
 
 
 def test_a_short_path_has_no_segment():
-    assert segment_errors(straight(100), straight(100)).shape == (0, 3)
+    assert segment_errors(straight(100), straight(100)).shape == (0, 4)
 
 
 def segments_slowly(poses, truth):
@@ -172,7 +174,7 @@ def segments_slowly(poses, truth):
                     @ (np.linalg.inv(poses[i]) @ poses[j])
                 angle = np.arccos(np.clip((np.trace(error[:3, :3]) - 1) / 2, -1, 1))
                 rows.append((length, 100 * np.linalg.norm(error[:3, 3]) / length,
-                             100 * np.rad2deg(angle) / length))
+                             np.rad2deg(angle) / length, i))
     return np.array(rows)
 
 
@@ -181,6 +183,50 @@ def test_segments_are_those_of_a_walk_along_the_path(rng):
     poses = truth @ exp_se3([0.3, 0, 0, 0, 0.02, 0])
     np.testing.assert_allclose(segment_errors(poses, truth), segments_slowly(poses, truth),
                                rtol=1e-6, atol=1e-6)
+
+
+def test_short_paths_are_cut_into_shares_and_say_so():
+    assert segment_plan(straight(401)) == ((100, 200, 300, 400, 500, 600, 700, 800), 10,
+                                           '100-300 m')   # none is longer than 400 m of 400 m
+    lengths_m, spacing, label = segment_plan(straight(21))
+    assert lengths_m == pytest.approx((2, 4, 6, 8, 10)) and spacing == 1
+    assert label == '10% to 50% of the path'
+
+
+def test_steps_of_frames_follow_each_other_or_start_everywhere():
+    pairs = np.stack(step_pairs(straight(8), Steps(3)), 1).tolist()
+    assert pairs == [[0, 3], [3, 6]]
+    pairs = np.stack(step_pairs(straight(8), Steps(3, all_pairs=True)), 1).tolist()
+    assert pairs == [[i, i + 3] for i in range(5)]
+
+
+def all_metre_pairs_slowly(poses, length):
+    """Try every end of every start: the oracle."""
+    pairs = []
+    for i in range(len(poses) - 1):
+        way, best = 0.0, None
+        for j in range(i + 1, len(poses)):
+            way += float(np.linalg.norm(poses[j, :3, 3] - poses[j - 1, :3, 3]))
+            if best is None or abs(way - length) < best[0]:
+                best = abs(way - length), j
+        if best[0] <= 0.1 * length:
+            pairs.append([i, best[1]])
+    return pairs
+
+
+def test_steps_of_metres_end_nearest_to_their_length(rng):
+    poses = winding(rng, 60)
+    found = np.stack(step_pairs(poses, Steps(5.3, 'metres', all_pairs=True)), 1).tolist()
+    assert found == all_metre_pairs_slowly(poses, 5.3) and len(found) > 40
+    # one after the other: the first pose at 2.5 m or more, and on from there
+    chain = np.stack(step_pairs(straight(8), Steps(2.5, 'metres')), 1).tolist()
+    assert chain == [[0, 3], [3, 6]]
+
+
+@pytest.mark.parametrize('values', [(0, 'frames'), (1.5, 'frames'), (-1, 'metres'), (1, 'miles')])
+def test_steps_that_cannot_be_walked_are_refused(values):
+    with pytest.raises(DatasetError, match='steps are of a whole number of frames or of metres'):
+        Steps(*values)
 
 
 @pytest.mark.parametrize('alignment, ape, ape_angle, rpe', [

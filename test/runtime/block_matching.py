@@ -62,6 +62,7 @@ class BlockMatcher:
 
     name = 'block_matcher'
     device = 'cpu'
+    precision = 'fp32'
 
     def __init__(self, log_scale=LOG_SCALE):
         """Start without calls; ``log_scale`` is what every pixel gets, None: no such output."""

@@ -27,8 +27,8 @@ def registered(monkeypatch, matcher):
     """Register the block matcher as backend 'block_matcher'; return what it was opened with."""
     opened = []
 
-    def opener(folder, manifest, device, num_threads):
-        opened.append((folder, manifest.name, device, num_threads))
+    def opener(folder, manifest, options):
+        opened.append((folder, manifest.name, options))
         return matcher
     monkeypatch.setitem(BACKENDS, 'block_matcher', opener)
     return opened

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends open by name, say what is missing, and give the numbers of the network."""
-import hashlib
 import os
 from pathlib import Path
 import subprocess
@@ -10,54 +9,28 @@ import threading
 from block_matching import make_rig, shifted_pair, texture
 from crossview_ros.config import dump_yaml, to_dict
 from crossview_ros.errors import BackendError, CheckpointError, ConfigError
-from crossview_ros.networks.checkpoint import save_weights
-from crossview_ros.networks.croco import CroCoConfig
-from crossview_ros.networks.downstream import ModelConfig, MultiTaskModel
-from crossview_ros.networks.heads import MatchingHeadConfig
-from crossview_ros.runtime.backends import BACKENDS, open_backend, OUTPUT_OF_TASK
-from crossview_ros.runtime.manifest import load_manifest, MANIFEST, ModelManifest
+from crossview_ros.runtime.backends import BackendOptions, open_backend, OUTPUT_OF_TASK
+from crossview_ros.runtime.manifest import load_manifest, MANIFEST
 from crossview_ros.runtime.perception import Perception
 import numpy as np
 import pytest
+from small_model import SIZE_HW, small_model, write_small_model
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZE_HW = (64, 96)
-
-
-def small_architecture():
-    """Return the smallest network with both heads."""
-    head = {'feature_dim': 16, 'hidden_dim': 16, 'fine_hidden_dim': 16, 'fine_dim': 8}
-    backbone = CroCoConfig(
-        enc_embed_dim=32, enc_num_layers=1, enc_num_heads=2, dec_embed_dim=32, dec_num_layers=1,
-        dec_num_heads=2, position='rope', stem='conv', stem_dims=(8, 8, 16), residual_init='zero')
-    return ModelConfig(backbone, {'stereo': MatchingHeadConfig('row', **head),
-                                  'flow': MatchingHeadConfig('plane', fine_radius=1, **head)})
+CPU = BackendOptions('cpu')
 
 
 @pytest.fixture(scope='module')
 def model():
     """Return a network with random weights that fp16 holds exactly."""
-    torch.manual_seed(0)
-    model = MultiTaskModel(small_architecture()).eval()
-    return model.half().float()
+    return small_model()
 
 
 @pytest.fixture
 def folder(model, tmp_path):
     """Return its model folder."""
-    weights = tmp_path / 'small' / 'weights.safetensors'
-    weights.parent.mkdir()
-    save_weights(weights, model.config, model.state_dict())
-    manifest = ModelManifest(
-        name='small', architecture=to_dict(model.config), tasks=['stereo', 'flow'],
-        size_multiple=32, default_size_hw=SIZE_HW,
-        normalisation=to_dict(model.config.normalisation),
-        outputs={task: {'unit': 'px', 'log_scale': 'laplace'} for task in ('stereo', 'flow')},
-        files={weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()},
-        licence='Apache-2.0')
-    (weights.parent / MANIFEST).write_text(dump_yaml(to_dict(manifest)))
-    return weights.parent
+    return write_small_model(tmp_path / 'small', model)
 
 
 def reference(model, task, first, second):
@@ -72,7 +45,7 @@ def reference(model, task, first, second):
 def test_torch_gives_the_numbers_of_the_network(model, folder):
     left, right = shifted_pair(SIZE_HW, 8)
     later = texture(*SIZE_HW, seed=5)
-    perception = Perception.open(folder, device='cpu')
+    perception = Perception.open(folder, 'torch', 'cpu')
     assert (perception.backend_name, perception.device) == ('torch', 'cpu')
     first = perception.process(left, right, make_rig(SIZE_HW), 1)
     second = perception.process(later, right, make_rig(SIZE_HW), 2)
@@ -86,8 +59,8 @@ def test_torch_gives_the_numbers_of_the_network(model, folder):
 
 
 def test_every_graph_of_a_backend_gives_the_shapes_that_are_promised(folder):
-    for name in BACKENDS:
-        backend = open_backend(name, folder, load_manifest(folder), 'cpu')
+    for name in ('torch', 'onnxruntime'):
+        backend = open_backend(name, folder, load_manifest(folder), CPU)
         image = np.zeros((1, 3, 64, 32), np.float32)
         features = [backend.run('encode', {'image': image})['features'] for _ in range(2)]
         for graph, channels in (('stereo', 1), ('flow', 2)):
@@ -105,7 +78,7 @@ def test_every_graph_of_a_backend_gives_the_shapes_that_are_promised(folder):
 
 
 def test_a_run_that_fails_is_a_backend_error(folder):
-    backend = open_backend('torch', folder, load_manifest(folder), 'cpu')
+    backend = open_backend('torch', folder, load_manifest(folder), CPU)
     with pytest.raises(BackendError, match="failed in graph 'encode' on cpu") as caught:
         backend.run('encode', {'image': np.zeros((1, 5, 64, 64), np.float32)})
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -113,7 +86,7 @@ def test_a_run_that_fails_is_a_backend_error(folder):
 
 def test_num_threads_holds_in_the_thread_that_runs(folder):
     before, seen = torch.get_num_threads(), []
-    perception = Perception.open(folder, device='cpu', num_threads=before + 1)
+    perception = Perception.open(folder, 'torch', 'cpu', num_threads=before + 1)
 
     def work():
         left, right = shifted_pair(SIZE_HW, 8)
@@ -131,7 +104,7 @@ def test_cuda_gives_the_numbers_of_the_cpu(folder):
     left, right = shifted_pair(SIZE_HW, 8)
     results = []
     for device in ('cpu', 'cuda'):
-        perception = Perception.open(folder, device=device)
+        perception = Perception.open(folder, 'torch', device)
         perception.process(left, right, make_rig(SIZE_HW), 1)
         results.append(perception.process(right, left, make_rig(SIZE_HW), 2))
     # float32 convolutions and matrix products may run in TF32, 10 bits of mantissa
@@ -142,11 +115,11 @@ def test_cuda_gives_the_numbers_of_the_cpu(folder):
 def test_options_and_names_reach_the_backend(folder, registered):
     with Perception.open(folder, backend='block_matcher', device='cpu', num_threads=3) as opened:
         assert opened.backend_name == 'block_matcher'
-    assert registered == [(folder, 'small', 'cpu', 3)]
+    assert registered == [(folder, 'small', BackendOptions('cpu', 3))]
 
 
 @pytest.mark.parametrize('arguments, error, message', [
-    ({'backend': 'abacus'}, BackendError, "no backend 'abacus'; known: auto, torch"),
+    ({'backend': 'abacus'}, BackendError, "no backend 'abacus'; known: auto, onnxruntime"),
     ({'device': 'tpu'}, BackendError, "no device 'tpu'; expected one of auto, cpu, cuda"),
     ({'tasks': ['pose']}, ConfigError, "model 'small' can run the tasks stereo, flow"),
     ({'max_dept': 3}, ConfigError, "unknown key 'max_dept'; did you mean 'max_depth'"),
@@ -159,13 +132,13 @@ def test_what_cannot_be_opened_says_why(folder, arguments, error, message):
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a CUDA device')
 def test_cuda_is_refused_where_there_is_none(folder):
     with pytest.raises(BackendError, match='finds no CUDA device'):
-        Perception.open(folder, device='cuda')
+        Perception.open(folder, 'torch', 'cuda')
 
 
 def test_a_missing_package_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, 'crossview_ros.networks.checkpoint', None)
     with pytest.raises(BackendError, match="backend 'torch' cannot be opened: no module named"):
-        Perception.open(folder)
+        Perception.open(folder, 'torch')
 
 
 def test_changed_weights_are_refused_before_they_are_read(folder):
@@ -181,7 +154,7 @@ def test_a_manifest_that_promises_a_missing_head_is_refused(folder, model):
     manifest['outputs']['pose'] = {'unit': 'm'}
     (folder / MANIFEST).write_text(dump_yaml(manifest))
     with pytest.raises(CheckpointError, match=r"promises tasks \['pose'\]"):
-        Perception.open(folder)
+        open_backend('torch', folder, load_manifest(folder), CPU)
 
 
 def test_a_weight_file_alone_is_no_model(folder):

@@ -118,7 +118,9 @@ def test_a_task_needs_the_files_of_its_own_network_only():
         ['flow'], {'flow': 'flow.safetensors'}, {'flow': spec})
     assert set(part.files) == {'flow.safetensors', 'LICENCE'}
     shared = make_manifest(files={'weights.safetensors': 'ab' * 32})
-    assert shared.for_tasks(['flow']) == shared
+    part = shared.for_tasks(['flow'])
+    assert part.tasks == list(part.outputs) == ['flow']
+    assert part.files == shared.files and not part.networks
     assert shared.network_of('flow') == shared.network_of('stereo') == 'weights.safetensors'
 
 

@@ -3,7 +3,7 @@
 from block_matching import make_rig, texture
 from crossview_ros.errors import CheckpointError
 from crossview_ros.networks.checkpoint import load_model
-from crossview_ros.runtime.backends import open_backend
+from crossview_ros.runtime.backends import BackendOptions, open_backend
 from crossview_ros.runtime.perception import Perception
 from dpt_folders import random_network, write_folder
 import numpy as np
@@ -49,7 +49,7 @@ def reference(folder, task, first, second, enlarged_hw=None):
 
 def test_each_task_gives_the_numbers_of_its_own_network(folder):
     left, right, later = (texture(*SIZE_HW, seed=seed) for seed in range(3))
-    perception = Perception.open(folder, device='cpu', refine_flow=False)
+    perception = Perception.open(folder, 'torch', 'cpu', refine_flow=False)
     first = perception.process(left, right, make_rig(SIZE_HW), 1)
     second = perception.process(later, right, make_rig(SIZE_HW), 2)
     disparity, raw = reference(folder, 'stereo', left, right)
@@ -67,7 +67,7 @@ def test_each_task_gives_the_numbers_of_its_own_network(folder):
 
 @pytest.mark.parametrize('mode', ['single', 'tiled'])
 def test_images_are_encoded_once_by_each_network_that_needs_them(folder, ran, mode):
-    perception = Perception.open(folder, device='cpu', inference_mode=mode)
+    perception = Perception.open(folder, 'torch', 'cpu', inference_mode=mode)
     image = texture(*SIZE_HW)
     for stamp_ns in (1, 2):
         perception.process(image, image, make_rig(SIZE_HW), stamp_ns)
@@ -80,23 +80,23 @@ def test_images_are_encoded_once_by_each_network_that_needs_them(folder, ran, mo
 def test_a_task_alone_needs_only_its_own_files(folder, ran, task, graphs):
     other = {'stereo': 'flow', 'flow': 'stereo'}[task]
     (folder / f'{other}.safetensors').unlink()
-    perception = Perception.open(folder, device='cpu', tasks=[task])
+    perception = Perception.open(folder, 'torch', 'cpu', tasks=[task])
     image = texture(*SIZE_HW)
     perception.process(image, image, make_rig(SIZE_HW), 1)
     assert ran == graphs
     with pytest.raises(CheckpointError, match=f'{other}.safetensors: the manifest lists'):
-        Perception.open(folder, device='cpu')
+        Perception.open(folder, 'torch', 'cpu')
 
 
 def test_a_network_without_its_task_is_refused(tmp_path):
     manifest = write_folder(tmp_path, {'stereo': random_network('flow')}, {'stereo': SIZE_HW})
     with pytest.raises(CheckpointError, match=r"promises tasks \['stereo'\], but the weights"):
-        open_backend('torch', tmp_path, manifest, 'cpu')
+        open_backend('torch', tmp_path, manifest, BackendOptions('cpu'))
 
 
 def test_features_keep_only_the_blocks_that_a_head_reads(folder):
     from crossview_ros.runtime.manifest import load_manifest
-    backend = open_backend('torch', folder, load_manifest(folder), 'cpu')
+    backend = open_backend('torch', folder, load_manifest(folder), BackendOptions('cpu'))
     image = np.zeros((1, 3, *SIZE_HW), np.float32)
     tokens = backend.run('encode_flow', {'image': image})['features'].tokens
     # three blocks; hooks at 0 and 2, the last
@@ -108,7 +108,7 @@ def test_tiles_of_any_batch_give_one_answer(folder):
     left, right = texture(*size_hw), texture(*size_hw, seed=1)
     results = []
     for tile_batch in (1, 3, 64):
-        perception = Perception.open(folder, device='cpu', inference_mode='tiled',
+        perception = Perception.open(folder, 'torch', 'cpu', inference_mode='tiled',
                                      tile_batch=tile_batch, refine_flow=False)
         perception.process(left, right, make_rig(size_hw), 1)
         results.append(perception.process(right, left, make_rig(size_hw), 2))
@@ -121,7 +121,7 @@ def test_tiles_of_any_batch_give_one_answer(folder):
 def test_small_images_are_answered_by_the_enlarged_ones(folder):
     size_hw = (32, 48)   # half of the window
     left, right = texture(*size_hw), texture(*size_hw, seed=1)
-    perception = Perception.open(folder, device='cpu', inference_mode='tiled', tasks=['stereo'])
+    perception = Perception.open(folder, 'torch', 'cpu', inference_mode='tiled', tasks=['stereo'])
     confidence = perception.process(left, right, make_rig(size_hw), 1).confidence
     _, raw = reference(folder, 'stereo', left, right, enlarged_hw=SIZE_HW)
     log_scale = 6 * (torch.sigmoid(torch.from_numpy(raw) / 3) - 0.5)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the camera's motion explains the flow, depth and pose give it; movers keep their own."""
+from dataclasses import replace
+
 from crossview_ros.geometry.camera import PinholeCamera
 from crossview_ros.geometry.flow import static_flow
 from crossview_ros.geometry.se3 import exp_se3, invert
@@ -92,3 +94,13 @@ def test_without_a_measure_of_doubt_nothing_is_replaced(seen, truth, missing):
     log_scale = None if missing == 'flow' else doubt(1.0)
     flow, scale = explain_by_motion(other, log_scale, seen, STEP)
     assert flow is other and scale is log_scale
+
+
+def test_depth_of_one_view_replaces_only_flow_that_it_knows_better(seen, truth, rng):
+    one_view = replace(seen, scale_sigma=0.5)
+    noisy = truth + rng.uniform(-0.1, 0.1, truth.shape).astype(np.float32)
+    flow, log_scale = explain_by_motion(noisy, doubt(0.01), one_view, STEP)   # a sure network
+    np.testing.assert_array_equal(flow, noisy)
+    np.testing.assert_array_equal(log_scale, doubt(0.01))
+    flow, _ = explain_by_motion(noisy, doubt(20.0), one_view, STEP)
+    np.testing.assert_array_equal(flow, truth)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tiled inference gives the numbers of the reference, from uint8 images to the merged maps."""
-from crossview_ros.runtime.backends import open_backend
+from crossview_ros.geometry.tiling import TileLayout
+from crossview_ros.runtime.backends import BackendOptions, open_backend
 from crossview_ros.runtime.manifest import TilingSpec
 from crossview_ros.runtime.options import PerceptionOptions
 from crossview_ros.runtime.tiled_inference import make_inference
-from crossview_ros.runtime.tiling import TileLayout
 from dpt_folders import GOLDEN, golden_network, load_golden, load_official, write_folder
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ TOLERANCE_FULL = 1e-3
 
 def merged(folder, manifest, task, images, **options):
     """Return the prediction at the images' size and the blended raw log_scale."""
-    backend = open_backend('torch', folder, manifest, 'cpu')
+    backend = open_backend('torch', folder, manifest, BackendOptions('cpu'))
     inference = make_inference(backend, manifest,
                                PerceptionOptions(inference_mode='tiled', **options))
     views = [inference.encode(inference.prepare(image), [task]) for image in images]

@@ -18,6 +18,8 @@ CAMERA = PinholeCamera(COLS, ROWS, 110.0, 110.0, 63.5, 47.5)
 RIG = StereoRig(CAMERA, CAMERA, 0.2)
 STEP = exp_se3(np.array((0.01, 0.0, 0.08, 0.0, 0.02, 0.005)))
 DT_NS = 100_000_000
+PLAIN = np.full((8, 8), 4.0, np.float32)   # depth where it does not matter
+FAR = np.full((8, 8, 2), 50.0, np.float32)   # a flow that makes every frame a keyframe
 
 
 def depth_at(step=0):
@@ -103,8 +105,8 @@ def test_covariances_of_large_steps_are_composed_in_the_axes_of_the_camera(monke
         odometry = VisualOdometry(shared_error=0.0)
         odometry.begin(1)
         for number in range(5):
-            seen = SeenDepth(None, None, CAMERA, 1 + number * DT_NS)
-            end = odometry.track(seen, None, None, 1 + (number + 1) * DT_NS)
+            seen = SeenDepth(PLAIN, None, CAMERA, 1 + number * DT_NS)
+            end = odometry.track(seen, FAR, None, 1 + (number + 1) * DT_NS)
         error = log_se3(invert(end.T_odom_camera) @ truth)
         nees.append(error @ np.linalg.solve(end.covariance, error))
     assert abs(np.mean(nees) - 6) < 4 * np.sqrt(12 / 500)   # 4 standard errors
@@ -121,13 +123,26 @@ def test_errors_that_all_steps_share_grow_with_the_path_and_not_its_root(monkeyp
         odometry = VisualOdometry(shared_error=share)
         odometry.begin(1)
         for number in range(30):
-            seen = SeenDepth(None, None, CAMERA, 1 + number * DT_NS)
-            end = odometry.track(seen, None, None, 1 + (number + 1) * DT_NS)
+            seen = SeenDepth(PLAIN, None, CAMERA, 1 + number * DT_NS)
+            end = odometry.track(seen, FAR, None, 1 + (number + 1) * DT_NS)
         ends.append(end)
     sigma_m = np.sqrt([end.covariance[2, 2] for end in ends])
     errors = np.array([end.T_odom_camera[2, 3] - 15.0 for end in ends])
     assert np.std(errors / sigma_m) == pytest.approx(1.0, abs=4 / np.sqrt(2 * 500))
     assert sigma_m.mean() == pytest.approx(share * 15.0, rel=0.01)
+
+
+def test_a_shift_leaves_doubt_about_the_turn_and_a_turn_about_the_place(monkeypatch):
+    share, depth = 0.02, 5.0
+    for twist in ((0.5, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0.1, 0)):
+        answer = RelativePose(PoseStatus.OK, exp_se3(np.array(twist, float)), 1e-12 * np.eye(6))
+        monkeypatch.setattr(odometry_module, 'estimate_relative_pose', lambda *_: answer)
+        odometry = VisualOdometry(shared_error=share)
+        odometry.begin(1)
+        seen = SeenDepth(np.full((8, 8), depth, np.float32), None, CAMERA, 1)
+        sigma = np.sqrt(np.diag(odometry.track(seen, FAR, None, DT_NS).covariance_rel))
+        # both move the picture of what is 5 m away by 0.1 rad
+        assert sigma == pytest.approx(np.repeat((share * 0.5, share * 0.1), 3), rel=1e-3)
 
 
 def test_the_doubt_of_the_network_becomes_standard_deviations(rng):
@@ -167,12 +182,85 @@ def test_lost_means_no_pose_and_the_path_goes_on_with_doubt():
     assert lost.status is TrackingStatus.LOST and 'too few points' in lost.lost_reason
     assert lost.T_prev_cur is lost.T_odom_camera is lost.covariance is None
     again = step_once(odometry, 4)
-    assert again.status is TrackingStatus.OK
+    assert again.status is TrackingStatus.OK and again.gap_s == pytest.approx(0.1)
     # as if the velocity had stayed: five steps
     assert np.abs(again.T_odom_camera - np.linalg.matrix_power(STEP, 5)).max() < 1e-4
     sigma_m = np.sqrt(np.diag(again.covariance))[:3]
     assert (sigma_m > 0.09).all()   # 1 m/s over 0.1 s
     assert np.trace(good.covariance) < 0.1 * np.trace(again.covariance)
+
+
+def track_from(odometry, reference, number, T_reference_cur, noise=None):
+    """Compare a frame with an earlier one."""
+    flow = flow_of(depth_at(reference), T_reference_cur)
+    if noise is not None:
+        flow = flow + noise.normal(0, 0.4, flow.shape).astype(np.float32)
+    seen = SeenDepth(depth_at(reference), None, CAMERA, 1 + reference * DT_NS)
+    sigma = np.full((ROWS, COLS), 0.4, np.float32)
+    return odometry.track(seen, flow, sigma, 1 + number * DT_NS, 1 + (number - 1) * DT_NS)
+
+
+def test_a_keyframe_stays_until_the_camera_has_moved_enough():
+    odometry, small = VisualOdometry(), exp_se3(np.array((0.02, 0, 0.01, 0, 0, 0)))
+    odometry.begin(1)
+    moved = [np.median(np.linalg.norm(flow_of(depth_at(), np.linalg.matrix_power(small, n)),
+                                      axis=2)) / COLS for n in range(1, 30)]
+    last = int(np.argmax(np.array(moved) > odometry_module.KEYFRAME_SHARE)) + 1
+    assert last > 2
+    for number in range(1, last + 1):
+        assert odometry.keyframe_ns == 1
+        step = track_from(odometry, 0, number, np.linalg.matrix_power(small, number))
+        assert np.abs(step.T_prev_cur - small).max() < 1e-4
+    assert odometry.keyframe_ns == 1 + last * DT_NS
+    assert np.abs(step.T_odom_camera - np.linalg.matrix_power(small, last)).max() < 1e-4
+
+
+def test_doubt_does_not_grow_while_a_keyframe_stays():
+    odometry, small = VisualOdometry(), exp_se3(np.array((0.005, 0, 0, 0, 0, 0)))
+    odometry.begin(1)
+    noise = np.random.default_rng(0)
+    traces = [np.trace(track_from(odometry, 0, number, np.linalg.matrix_power(small, number),
+                                  noise).covariance) for number in range(1, 8)]
+    assert odometry.keyframe_ns == 1 and max(traces) < 2.5 * traces[0]   # not 7 times
+
+
+def test_a_resting_camera_stays_where_it_is_and_says_its_doubt():
+    odometry = VisualOdometry()
+    odometry.begin(1)
+    noise = np.random.default_rng(0)
+    for number in range(1, 20):
+        depth = depth_at()
+        flow = noise.normal(0, 0.1, (*depth.shape, 2)).astype(np.float32)
+        step = odometry.track(SeenDepth(depth, None, CAMERA, 1), flow,
+                              np.full(depth.shape, 0.1, np.float32), 1 + number * DT_NS,
+                              1 + (number - 1) * DT_NS)
+        assert step.status is TrackingStatus.OK
+        assert np.array_equal(step.T_odom_camera, np.eye(4))
+        assert np.linalg.eigvalsh(step.covariance).min() > 0
+
+
+def test_a_slow_motion_is_not_taken_for_rest_for_ever():
+    odometry, creep = VisualOdometry(), exp_se3(np.array((0.001, 0, 0, 0, 0, 0)))
+    odometry.begin(1)
+    noise = np.random.default_rng(0)
+    for number in range(1, 40):
+        step = track_from(odometry, 0, number, np.linalg.matrix_power(creep, number), noise)
+    assert step.T_odom_camera[0, 3] == pytest.approx(0.039, abs=0.004)
+
+
+def test_after_a_blackout_the_keyframe_tells_where_the_camera_is():
+    odometry, small = VisualOdometry(), exp_se3(np.array((0.02, 0, 0.01, 0, 0, 0)))
+    odometry.begin(1)
+    track_from(odometry, 0, 1, small)
+    for number in (2, 3):
+        assert step_once(odometry, number, lost=True).status is TrackingStatus.LOST
+    again = track_from(odometry, 0, 4, np.linalg.matrix_power(small, 4))
+    assert again.gap_s == 0
+    assert np.abs(again.T_odom_camera - np.linalg.matrix_power(small, 4)).max() < 1e-4
+    assert np.sqrt(np.diag(again.covariance)[:3]).max() < 0.01   # nothing was guessed of the pose
+    # the last step is a third of what happened since, by nobody's eyes
+    assert np.abs(log_se3(again.T_prev_cur) - log_se3(small)).max() < 1e-4
+    assert np.sqrt(np.diag(again.covariance_rel)[:3]).min() > 0.09   # 1 m/s over 0.1 s
 
 
 def test_reset_begins_anew():
@@ -197,12 +285,14 @@ class ExactBackend:
     def run(self, graph, inputs):
         """Run 'encode', 'stereo' or 'flow'."""
         if graph == 'encode':
-            return {'features': None}
+            return {'features': self.number + 1}   # the stereo head comes after
         if graph == 'stereo':
             self.number += 1
             value = RIG.left.fx * RIG.baseline / depth_at(self.number)[None, None]
             return {'disparity': value, 'log_scale': np.full_like(value, -2)}
-        flow = flow_of(depth_at(self.number - 1), STEP).transpose(2, 0, 1)[None]
+        start, end = inputs['features1'], inputs['features2']
+        flow = flow_of(depth_at(start), np.linalg.matrix_power(STEP, end - start))
+        flow = flow.transpose(2, 0, 1)[None]
         flow = flow + np.random.default_rng(7).normal(
             0, self.noise_px, flow.shape).astype(np.float32)
         if self.fail:

@@ -3,9 +3,9 @@
 import math
 
 from crossview_ros.errors import CheckpointError
-from crossview_ros.runtime.manifest import parse_weight, TilingSpec
-from crossview_ros.runtime.tiling import (
-    blend, enlarge, pixel_weight, scaled_size, TileLayout, window_offsets)
+from crossview_ros.geometry.tiling import (
+    blend, enlarge, parse_weight, pixel_weight, scaled_size, TileLayout, TilingSpec,
+    window_offsets)
 import numpy as np
 import pytest
 import torch

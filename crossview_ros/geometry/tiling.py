@@ -7,13 +7,34 @@ NumPy and OpenCV only.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 import math
+import re
 
-from crossview_ros.runtime.manifest import parse_weight, TilingSpec
+from crossview_ros.errors import CheckpointError
 import cv2
 import numpy as np
 
 START = 1e-16          # of the sum of weights
+NUMBER = r'(\d+(?:\.\d+)?)'
 MAX_EXPONENT = 60.0    # of a weight: beyond it float32 sums would overflow
+
+
+@dataclass(frozen=True)
+class TilingSpec:
+    """How the windows of one task cover an image that is larger (croco.md 4)."""
+
+    window_hw: tuple[int, int]             # [px] size that the network was trained with
+    overlap: float = 0.7                   # least share that neighbours have in common
+    weight: str = 'conf_expsigmoid_15_3'   # of a pixel of a window, from its raw log_scale
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot cover an image."""
+        object.__setattr__(self, 'window_hw', tuple(self.window_hw))
+        if len(self.window_hw) != 2 or min(self.window_hw) < 1:
+            raise CheckpointError('tiling: window_hw must be (height, width) in px, each at '
+                                  f'least 1, got {self.window_hw}')
+        if not 0 <= self.overlap < 1:
+            raise CheckpointError(f'tiling: overlap must be in [0, 1), got {self.overlap}')
+        parse_weight(self.weight)
 
 
 @dataclass(frozen=True)
@@ -114,6 +135,24 @@ def pixel_weight(log_scale: np.ndarray, weight: str) -> np.ndarray:
     # 2 (sigmoid(c / s) - 0.5) = tanh(c / 2 s)
     exponent = log_scale if s is None else np.tanh(log_scale / np.float32(2 * s))
     return np.exp(np.clip(-np.float32(beta) * exponent, -MAX_EXPONENT, MAX_EXPONENT))
+
+
+def parse_weight(weight: str) -> tuple[float, float | None]:
+    """
+    Return beta and s of how a window's pixels weigh by their raw log_scale c (croco.md 4).
+
+    :param weight: ``conf_expsigmoid_<beta>_<s>``: exp(-2 beta (sigmoid(c / s) - 0.5)), or
+        ``conf_expbeta<beta>``: exp(-beta c), without s.
+    :raises CheckpointError: If it is neither.
+    """
+    found = re.fullmatch(f'conf_expsigmoid_{NUMBER}_{NUMBER}|conf_expbeta{NUMBER}', weight)
+    beta, s, plain_beta = found.groups() if found else (None, None, None)
+    if plain_beta is not None:
+        return float(plain_beta), None
+    if beta is None or float(s) == 0:
+        raise CheckpointError("tiling: weight must be 'conf_expsigmoid_<beta>_<s>' with s > 0 or "
+                              f"'conf_expbeta<beta>', got '{weight}'")
+    return float(beta), float(s)
 
 
 def enlarge(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
