@@ -31,6 +31,35 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
                         help='LiDAR cloud (default: the only one of the bag)')
     parser.add_argument('--rectify', action='store_true',
                         help='the images are raw: rectify them with their CameraInfo')
+    parser.add_argument('--lidar-holdout', type=positive, metavar='N',
+                        help='one ring of the cloud in N goes in, the others judge the depth; 1: '
+                        'all go in (default: 5 with one camera and a LiDAR, else 1)')
+
+
+def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags that say how a backend is opened."""
+    parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'),
+                        help='where it runs (default: auto)')
+    parser.add_argument('--precision', default='auto',
+                        choices=('auto', 'fp32', 'fp16', 'bf16', 'int8'),
+                        help="of the network's products (default: the backend's own)")
+    parser.add_argument('--threads', type=positive, metavar='N',
+                        help="CPU threads of the network (default: the backend's own)")
+    parser.add_argument('--cache-dir', metavar='DIR',
+                        help='graphs and engines (default: ~/.cache/crossview_ros)')
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """
+    Read a size such as 240x320: height, then width.
+
+    :raises ConfigError: If it is none.
+    """
+    from crossview_ros.errors import ConfigError
+    rows, separator, cols = text.partition('x')
+    if not (separator and rows.isdigit() and cols.isdigit()):
+        raise ConfigError(f"--size expects HxW, e.g. 240x320; got '{text}'")
+    return int(rows), int(cols)
 
 
 def print_result(data: Any, page: Path, as_json: bool) -> None:
@@ -58,9 +87,30 @@ def print_result(data: Any, page: Path, as_json: bool) -> None:
         rows.append(('Rate', f'{data.rate_hz:.2f}', 'frames/s'))
     for label, number, unit in rows:
         print(f'{label:<32}{number:>10}  {unit or "-"}')
+    _print_odometry(data)
     for note in data.notes:
         print(f'note: {note}', file=sys.stderr)
     print(f'report: {page}')
+
+
+def _print_odometry(data: Any) -> None:
+    """Print the drift by length, and what a classical odometry got on the same frames."""
+    from crossview_ros.replay.figures import describe, number_and_unit, position, significant
+    from crossview_ros.replay.report_odometry import subpath_name
+    if data.subpaths:
+        print()
+        print_rows([('sub-paths of', 'method', 'drift', '', 'turn', '', 'count')]
+                   + [(subpath_name(row), row.method, significant(row.drift_percent), '%',
+                       significant(row.turn_deg_m), 'deg/m', str(row.count))
+                      for row in sorted(data.subpaths, key=lambda row: row.length_m)], '<<><><>')
+    if data.baseline is not None:
+        figures = data.baseline.figures
+        print()
+        print_rows([('odometry', 'crossview', data.baseline.name, 'unit')]
+                   + [(describe(name).label, *(number_and_unit(name, of[name])[0] if name in of
+                                               else '-' for of in (data.figures, figures)),
+                       number_and_unit(name, figures[name])[1])
+                      for name in sorted(figures, key=position)], '<>><')
 
 
 def print_rows(rows: list[tuple[str, ...]], sides: str) -> None:

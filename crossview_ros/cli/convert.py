@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verb convert: official checkpoints of CroCo, CroCo-Stereo and CroCo-Flow to our format."""
+"""Verb convert: official checkpoints of CroCo, its downstream models and SimIPU to our format."""
 import argparse
 import json
 from pathlib import Path
 
-HELP = 'turn official checkpoints of CroCo, CroCo-Stereo and CroCo-Flow into a model folder'
+HELP = 'turn official checkpoints of CroCo, CroCo-Stereo, -Flow and SimIPU into a model folder'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

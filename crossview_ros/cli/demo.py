@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     # so that the node is ended also where a supervisor, e.g. timeout, ends us
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     options = ReplayOptions(model=args.model, outputs=False, left=args.left, right=args.right,
-                            cloud=args.cloud, rectify=args.rectify, max_frames=args.frames)
+                            cloud=args.cloud, rectify=args.rectify, max_frames=args.frames,
+                            lidar_holdout=args.lidar_holdout)
     reason = _why_in_process(args.in_process)
     args.out.mkdir(parents=True, exist_ok=True)
     bag = args.bag or _render(args)
@@ -119,7 +120,7 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
     measured_hz, tasks, facts = _measure(bag, options, args.out)
     rate_hz = args.rate or min(FASTEST_HZ, max(SLOWEST_HZ, LOAD * measured_hz))
     num_frames = min(args.frames or topics.left.count, topics.left.count)
-    if topics.mode == 'sequential' and num_frames < 2:
+    if tasks == ('flow',) and num_frames < 2:
         raise MessageError(f'{bag}: {topics.left.image} has one image, and flow needs two')
     if args.bag is None:
         num_frames = min(num_frames, max(2, int(PLAY_LIMIT_S * rate_hz)))
@@ -132,7 +133,8 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
                       image_transport='compressed' if topics.left.compressed else 'raw')
     with FrameBar(f'live node, {rate_hz:.1f} Hz') as bar:
         live = run_live(bag, topics, tasks, {**parameters, **extrinsics}, args.out,
-                        rate_hz / recorded_hz, num_frames, args.rate is None, bar.update)
+                        rate_hz / recorded_hz, num_frames, args.rate is None, bar.update,
+                        options.keep_every(topics))
     notes = [*_notes(args), f'In process this machine answers {measured_hz:.1f} frames/s; the '
              f'bag was played at {live.rate_hz:.1f} Hz to leave room for player, transport and '
              'measurement.']

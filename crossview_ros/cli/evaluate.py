@@ -5,7 +5,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from crossview_ros.cli import evaluate_trajectory
+from crossview_ros.cli import evaluate_depth, evaluate_trajectory
 from crossview_ros.cli.console import FrameBar, positive_number, print_rows
 
 HELP = 'score stereo, flow or depth of models and baselines, or a trajectory, against truth'
@@ -23,8 +23,8 @@ COLUMNS = {
     'stereo': (('epe', 'epe'), ('bad_1', 'bad-1'), ('bad_2', 'bad-2'), ('bad_3', 'bad-3'),
                ('d1', 'D1'), ('coverage', 'coverage')),
     'flow': (('epe', 'epe'), ('fl_all', 'Fl'), ('coverage', 'coverage')),
-    'depth': (('abs_rel', 'abs_rel'), ('rmse', 'rmse'), ('delta_1', 'delta_1'),
-              ('delta_2', 'delta_2'), ('delta_3', 'delta_3'), ('coverage', 'coverage')),
+    'depth': tuple((name, name) for name in (
+        'd1', 'd2', 'd3', 'abs_rel', 'sq_rel', 'rmse', 'rmse_log', 'log10', 'silog', 'coverage')),
 }
 
 
@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tasks = parser.add_subparsers(dest='task', required=True, metavar='TASK')
     for task in COLUMNS:
         text = f'score {task} on samples with truth'
-        _add_dense_arguments(tasks.add_parser(task, help=text, description=DESCRIPTION))
+        task_parser = tasks.add_parser(task, help=text, description=DESCRIPTION)
+        _add_dense_arguments(task_parser)
+        if task == 'depth':
+            evaluate_depth.add_arguments(task_parser)
     evaluate_trajectory.add_arguments(tasks.add_parser(
         'trajectory', help='score a file of poses against true ones',
         description=evaluate_trajectory.__doc__))
@@ -69,6 +72,13 @@ def _add_dense_arguments(parser: argparse.ArgumentParser) -> None:
                         help='shrink images and truth by this factor (default: 1)')
     parser.add_argument('--size', metavar='HxW',
                         help="working size of the models [px] (default: the model's)")
+    parser.add_argument('--mode', default='single', choices=('single', 'tiled'),
+                        help='single: the whole image at once (default); tiled: windows of the '
+                        'size that the model was trained with, as converted CroCo-Stereo and '
+                        'CroCo-Flow were measured')
+    parser.add_argument('--tile-overlap', type=float, metavar='F',
+                        help='least share that windows have in common, [0, 1); published: 0.9, '
+                        "CroCo-Flow on KITTI 0.99 (default: the model's, 0.7)")
     parser.add_argument('--backend', default='auto', help='what runs a model (default: auto)')
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'),
                         help='where it runs (default: auto)')
@@ -98,20 +108,28 @@ def _score_files(args: argparse.Namespace) -> list[Any]:
             or args.baselines or args.scale != 1:
         raise ConfigError('--estimate needs --truth, and neither images nor a method')
     return score_files(args.task, args.estimate, args.truth, args.truth_format, args.png_scale,
-                       _note)
+                       _note, _figures(args))
 
 
 def _score_methods(args: argparse.Namespace) -> list[Any]:
     from crossview_ros.evaluation.scores import score_samples, TASKS
+    if args.task == 'depth' and evaluate_depth.is_monocular(args):
+        return evaluate_depth.score(args, lambda: _files(args, 'stereo'), _note)
     kind = TASKS[args.task].kind
     files = _files(args, kind)   # a wrong path is told before a model is loaded
     methods = _open_methods(args, kind)
     try:
         with FrameBar('evaluate', 'sample') as bar:
-            return score_samples(args.task, files, methods, args.scale, bar.update, _note)
+            return score_samples(args.task, files, methods, args.scale, bar.update, _note,
+                                 _figures(args))
     finally:
         for method in methods:
             method.close()
+
+
+def _figures(args: argparse.Namespace) -> Any:
+    """Return what computes the figures, where flags change it."""
+    return evaluate_depth.figures(args) if args.task == 'depth' else None
 
 
 def _files(args: argparse.Namespace, kind: str) -> list[Any]:
@@ -135,7 +153,8 @@ def _open_methods(args: argparse.Namespace, kind: str) -> list[Any]:
     methods = [BaselineMethod(name, kind) for name in dict.fromkeys(args.baselines)]
     models = dict.fromkeys(args.models) or ([] if args.baselines else [DEFAULT_MODEL])
     return methods + [open_model(name, kind, backend=args.backend, device=args.device,
-                                 inference_size=_size(args.size)) for name in models]
+                                 inference_size=_size(args.size), inference_mode=args.mode,
+                                 tile_overlap=args.tile_overlap) for name in models]
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -7,6 +7,8 @@ import sys
 from typing import Any
 
 HELP = 'say what a bag, a model folder or a checkpoint holds'
+# what is computed, or counted along the way
+NOT_LEARNED = ('.pos_embed', '.running_mean', '.running_var', '.num_batches_tracked')
 CHECKPOINT_SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.bin', '.tar')
 
 
@@ -101,7 +103,7 @@ def checkpoint_info(path: str | Path) -> dict[str, Any]:
     from crossview_ros.config import to_dict
     from crossview_ros.networks.checkpoint import (
         check_fits, FORMAT, kind_of, read_weights, SUFFIX, weight_file)
-    from crossview_ros.networks.official_file import LICENCE, read_official
+    from crossview_ros.networks.official_file import read_official
     from crossview_ros.networks.presets import preset_name
     file = weight_file(path)
     if file.suffix == SUFFIX:
@@ -111,42 +113,54 @@ def checkpoint_info(path: str | Path) -> dict[str, Any]:
     else:
         official = read_official(file)
         config, weights, settings = official.config, official.weights, official.settings
-        found = {'format': 'official', 'entries': official.contents, 'licence': LICENCE,
+        found = {'format': 'official', 'entries': official.contents, 'licence': official.licence,
                  **{key: str(settings[key]) for key in ('criterion', 'tile_conf_mode', 'dataset')
                     if key in settings}}
     check_fits(file, config, weights, file.suffix != SUFFIX)
     return {'kind': 'checkpoint', 'path': str(file), 'size_bytes': file.stat().st_size,
             'network': kind_of(config), 'tasks': list(getattr(config, 'heads', {})),
             'preset': preset_name(config),
-            # position tables are computed, not learned
             'parameters': sum(tensor.numel() for name, tensor in weights.items()
-                              if not name.endswith('.pos_embed')),
+                              if not name.endswith(NOT_LEARNED)),
             **found, 'architecture': to_dict(config)}
 
 
 def print_checkpoint(facts: dict[str, Any]) -> None:
     """Print what `checkpoint_info` returns; the whole architecture is left to JSON."""
-    networks = {'multi': 'two views', 'completion': 'pre-training', 'one_view': 'one view'}
-    backbone = facts['architecture'].get('backbone', facts['architecture'])
-    stacks = {name: f'{backbone[f"{key}_num_layers"]} blocks of width '
-                    f'{backbone[f"{key}_embed_dim"]}, {backbone[f"{key}_num_heads"]} heads'
-              for name, key in (('encoder', 'enc'), ('decoder', 'dec'))}
-    if facts['network'] == 'one_view':
-        del stacks['decoder']
-    rope = f'RoPE, base {backbone["rope_base"]:g}; images of any size'
-    sides = ' x '.join(map(str, backbone['img_size']))
+    networks = {'multi': 'two views', 'completion': 'pre-training', 'one_view': 'one view',
+                'image_encoder': 'image encoder', 'resnet_depth': 'one view: depth'}
     rows = {'checkpoint': facts['path'], 'size': f'{facts["size_bytes"] / 1e6:.1f} MB',
             'network': ', '.join([networks[facts['network']], *facts['tasks']]),
-            'preset': facts['preset'] or 'none of the known ones', **stacks,
-            'patches': f'{backbone["patch_size"]} px',
-            'positions': rope if backbone['position'] == 'rope' else 'cosine; images of one size',
-            'image size': f'{sides} px (h x w)', 'parameters': f'{facts["parameters"]:,}',
+            'preset': facts['preset'] or 'none of the known ones',
+            **_layers(facts['network'], facts['architecture']),
+            'parameters': f'{facts["parameters"]:,}',
             'format': facts['format'], 'entries': ', '.join(facts.get('entries', ())),
             'loss': facts.get('criterion'), 'tiles': facts.get('tile_conf_mode'),
             'licence': facts.get('licence'), 'source': facts.get('source')}
     for name, value in rows.items():
         if value:
             print(f'{name:<14}{value}')
+
+
+def _layers(network: str, architecture: dict[str, Any]) -> dict[str, str]:
+    """Describe encoder, decoder and input."""
+    backbone = architecture.get('backbone', architecture.get('resnet', architecture))
+    if 'num_blocks' in backbone:
+        norm = architecture['normalisation']
+        mean, std = (' '.join(f'{255 * value:.3f}' for value in norm[key])
+                     for key in ('mean', 'std'))
+        return {'encoder': f'ResNet, blocks {" ".join(map(str, backbone["num_blocks"]))}, width '
+                f'{backbone["width"]}, batch norm eps {backbone["norm_eps"]:g}',
+                'input': f'{norm["channels"].upper()} in [0, 255] minus {mean}, over {std}'}
+    rope = f'RoPE, base {backbone["rope_base"]:g}; images of any size'
+    sides = ' x '.join(map(str, backbone['img_size']))
+    stacks = {name: f'{backbone[f"{key}_num_layers"]} blocks of width '
+                    f'{backbone[f"{key}_embed_dim"]}, {backbone[f"{key}_num_heads"]} heads'
+              for name, key in (('encoder', 'enc'), ('decoder', 'dec'))
+              if name == 'encoder' or network != 'one_view'}
+    return {**stacks, 'patches': f'{backbone["patch_size"]} px',
+            'positions': rope if backbone['position'] == 'rope' else 'cosine; images of one size',
+            'image size': f'{sides} px (h x w)'}
 
 
 def _info(text: str) -> dict[str, Any]:

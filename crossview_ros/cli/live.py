@@ -28,6 +28,7 @@ OUTPUTS = {
              FLOW_META: 'std_msgs/msg/Header'},
     'odometry': {ODOM: 'nav_msgs/msg/Odometry'},
 }
+OF_A_PAIR = (DISPARITY,)   # one camera has none
 MAIN_OUTPUT = {'stereo': DEPTH, 'flow': FLOW, 'odometry': ODOM}
 START_LIMIT_S = 60.0      # loading torch and the model on a slow machine
 SILENCE_LIMIT_S = 10.0    # after the last pair, an answer must come within
@@ -75,7 +76,7 @@ class LiveRun:
 
 def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: dict[str, Any],
              out_dir: Path, speed: float, max_frames: int, held_back: bool,
-             progress: Callable[[int, int], None]) -> LiveRun:
+             progress: Callable[[int, int], None], keep_every: int | None = None) -> LiveRun:
     """
     Start a node, play a stereo pair or one camera of a bag to it, collect, end the node.
 
@@ -87,23 +88,25 @@ def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: di
     :param max_frames: Frames to publish.
     :param held_back: Whether frames wait while the node is behind.
     :param progress: Called with (frames published, frames in all).
+    :param keep_every: Rings of the cloud that are published, one in so many; None: all.
     :raises CrossviewError: If the node does not start, or dies.
     """
     environment = private_domain()
     os.environ.update(environment)   # of our own player and collector; read when they start
     from crossview_ros.ros.collector import OutputCollector
-    outputs = {topic: kind for task in tasks for topic, kind in OUTPUTS[task].items()}
+    outputs = {topic: kind for task in tasks for topic, kind in OUTPUTS[task].items()
+               if topics.mode == 'stereo' or topic not in OF_A_PAIR}
     with NodeProcess(_node_command(parameters, out_dir), out_dir / 'node.log',
                      environment) as node, \
             OutputCollector(outputs, '/stereo') as collector:
         collector.wait_until_active(NODE, START_LIMIT_S, node.check)
-        with _player(bag_path, topics, speed, max_frames) as player:
+        with _player(bag_path, topics, speed, max_frames, keep_every) as player:
             pacer = Pacer(partial(collector.wait_for, MAIN_OUTPUT[tasks[0]]),
                           num_without_answer=0 if 'stereo' in tasks else 1)
             published_s = _play(player, topics, max_frames, node, progress,
                                 pacer if held_back else None)
             # the player stays: what it has sent may still be on the way
-            _wait_for_answers(collector, tasks, len(published_s), node)
+            _wait_for_answers(collector, tasks, outputs, len(published_s), node)
         if not collector.received(MAIN_OUTPUT[tasks[0]]):
             raise CrossviewError(f'{NODE} answered none of {len(published_s)} frames; its '
                                  f'last words ({node.log}): {node.last_words()}')
@@ -117,16 +120,21 @@ def run_live(bag_path: Path, topics: Any, tasks: tuple[str, ...], parameters: di
                        pacer.num_held)
 
 
-def _player(bag_path: Path, topics: Any, speed: float, max_frames: int) -> Any:
+def _player(bag_path: Path, topics: Any, speed: float, max_frames: int,
+            keep_every: int | None) -> Any:
     """Return a player of the frames and the clouds of a bag."""
     from crossview_ros.ros.player import BagPlayer
     compressed = '/compressed' if topics.left.compressed else ''
     remap = {choose(topics): f'/stereo/{name}{compressed if "image" in name else ""}'
              for name, choose in INPUTS[topics.mode].items()}
+    changes = {}
     if topics.cloud is not None:
         remap[topics.cloud] = f'/stereo/{LIDAR_INPUT}'
+        if keep_every is not None:
+            from crossview_ros.replay.lidar_holdout import kept_rings
+            changes[topics.cloud] = partial(kept_rings, keep_every=keep_every)
     return BagPlayer(bag_path, rate=speed, remap=remap, topics=remap, max_frames=max_frames,
-                     frame_topic=topics.left.image)
+                     frame_topic=topics.left.image, changes=changes)
 
 
 def _play(player: Any, topics: Any, max_frames: int, node: NodeProcess,
@@ -157,10 +165,11 @@ def _node_command(parameters: dict[str, Any], out_dir: Path) -> list[str]:
             '-r', '__ns:=/stereo', '--params-file', str(file)]
 
 
-def _wait_for_answers(collector: Any, tasks: tuple[str, ...], count: int,
-                      node: NodeProcess) -> None:
+def _wait_for_answers(collector: Any, tasks: tuple[str, ...], outputs: dict[str, str],
+                      count: int, node: NodeProcess) -> None:
     """Wait until every pair is answered, or nothing has come for a while."""
-    expected = {topic: count for topic in OUTPUTS['stereo']} if 'stereo' in tasks else {}
+    expected = {topic: count for topic in OUTPUTS['stereo'] if topic in outputs} \
+        if 'stereo' in tasks else {}
     if 'flow' in tasks:
         expected.update({topic: count - 1 for topic in OUTPUTS['flow']})
     come: dict[str, int] = {}

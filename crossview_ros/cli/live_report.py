@@ -22,6 +22,7 @@ def evaluate_live(bag_path: Path, topics: Any, live: LiveRun, options: Any,
     from crossview_ros.replay.bag import Bag
     from crossview_ros.replay.evaluation import Evaluation
     from crossview_ros.replay.facts import input_facts, machine_facts
+    from crossview_ros.replay.lidar_holdout import holdout_notes
     from crossview_ros.replay.report_data import LIVE
     from crossview_ros.replay.static_transforms import StaticTransforms
     from crossview_ros.replay.truth import GroundTruth
@@ -30,7 +31,7 @@ def evaluate_live(bag_path: Path, topics: Any, live: LiveRun, options: Any,
         with Evaluation(GroundTruth(bag_path, transforms), len(live.published_s),
                         options.min_depth, options.max_depth, live.tasks) as evaluation:
             answers = _LiveAnswers(live, transforms)
-            rig = _add_frames(evaluation, bag, topics, answers, options.rectify)
+            rig = _add_frames(evaluation, bag, topics, answers, options)
         facts = {**facts, 'Input': {**input_facts(bag, topics, rig),
                                     'published at': f'{live.rate_hz:.1f} Hz'},
                  'ROS 2': {'node': f'/stereo/{NODE}, a process of its own', **live.environment},
@@ -38,18 +39,19 @@ def evaluate_live(bag_path: Path, topics: Any, live: LiveRun, options: Any,
                  'Machine and versions': machine_facts()}
     subject = 'stereo pairs' if topics.right else 'images'
     counts = _counts(live, answers.wrong_frame)
+    report['notes'] = [*holdout_notes(options.keep_every(topics)), *report.get('notes', ())]
     return evaluation.report(mode=LIVE, subject=subject, facts=facts, counts=counts,
                              rate_hz=_answer_rate(live), options=options.as_dict(), **report)
 
 
 def _add_frames(evaluation: Any, bag: Any, topics: Any, answers: '_LiveAnswers',
-                rectify: bool) -> Any:
+                options: Any) -> Any:
     """Score every published frame; return the rig."""
     from crossview_ros.replay.inputs import InputReader, MAX_CLOUD_AGE_NS
     from crossview_ros.replay.pairing import frames_of, pairer_of
     from crossview_ros.replay.stamped_topic import StampedTopics
     live, rig = answers.live, None
-    reader = InputReader(topics, answers.transforms, rectify)
+    reader = InputReader(topics, answers.transforms, options.rectify, options.keep_every(topics))
     with StampedTopics(bag.path, [topics.cloud] if topics.cloud else []) as clouds:
         for frame in frames_of(bag, topics, pairer_of(topics, 0)):
             if frame.stamp_ns not in live.published_s:

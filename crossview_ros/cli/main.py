@@ -22,8 +22,10 @@ COMMANDS = {
     'evaluate': ('crossview_ros.cli.evaluate',
                  'score stereo, flow or depth of models and baselines, or a trajectory, against '
                  'truth'),
+    'compare': ('crossview_ros.cli.compare',
+                'compare two reports frame by frame, differences with their intervals'),
     'pretrain': ('crossview_ros.cli.pretrain',
-                 'pre-train encoder and decoder (croco) as a YAML file says'),
+                 'pre-train by view completion (croco), LiDAR points (simipu) or both (joint)'),
     'finetune': ('crossview_ros.cli.finetune', 'train a task (stereo, flow, multi) as a YAML '
                                                'file says'),
     'pairs': ('crossview_ros.cli.pairs',
@@ -32,10 +34,14 @@ COMMANDS = {
                  'show cross-view completion: a masked image, its reference, the completion, '
                  'the truth'),
     'convert': ('crossview_ros.cli.convert',
-                'turn official checkpoints of CroCo, CroCo-Stereo and CroCo-Flow into a model '
+                'turn official checkpoints of CroCo, CroCo-Stereo, -Flow and SimIPU into a model '
                 'folder'),
     'export': ('crossview_ros.cli.export',
                'write a model or a training run as a model folder, ONNX or official file'),
+    'verify': ('crossview_ros.cli.verify',
+               "compare a backend's numbers with PyTorch in float32"),
+    'bench': ('crossview_ros.cli.bench',
+              'measure latency, rate and memory of a model, per stage'),
 }
 
 

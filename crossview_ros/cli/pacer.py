@@ -3,7 +3,6 @@
 from collections.abc import Callable
 import time
 
-MAX_UNANSWERED = 2     # one frame in the network, one that waits: the next would replace it
 HOLD_LIMIT_S = 5.0     # an answer that takes longer is lost, and no longer waited for
 
 
@@ -12,7 +11,9 @@ class Pacer:
     Counts frames sent and answered; for the thread that plays.
 
     A rate that was measured before a run says little once something else takes the processor:
-    a frame that would replace a waiting one is rather sent later.
+    a frame that might replace a waiting one is rather sent later. One frame is under way at a
+    time: an answer comes in several messages, and with the first of them the node need not yet
+    have taken the next frame.
     """
 
     def __init__(self, wait_for: Callable[[int, float], bool],
@@ -34,7 +35,7 @@ class Pacer:
 
         :param num_sent: Frames sent so far.
         """
-        needed = num_sent - self._given_up - MAX_UNANSWERED + 1
+        needed = num_sent - self._given_up
         if needed <= 0 or self._wait_for(needed, 0.0):
             return
         start_s = time.monotonic()

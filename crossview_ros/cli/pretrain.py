@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verb pretrain: train encoder and decoder to complete one view from another."""
+"""Verb pretrain: learn from pairs of views, from images with LiDAR points, or from both."""
 import argparse
 
 from crossview_ros.cli.training import add_run_arguments, train
 
-HELP = 'pre-train encoder and decoder (croco) as a YAML file says'
+HELP = 'pre-train by view completion (croco), LiDAR points (simipu) or both (joint)'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,8 @@
 Run every frame of a bag through Perception in process, and report.
 
 A frame is a stereo pair, found by the baseline in CameraInfo, or an image of one camera where the
-bag has no pair. Writes report.html, metrics.json, outputs.mcap and, where there is odometry,
-trajectory.tum.
+bag has no pair. Writes report.html, metrics.json, per_frame.csv, outputs.mcap and, where there is
+odometry, trajectory.tum.
 """
 import argparse
 from pathlib import Path
@@ -28,6 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, default=Path('out/replay'), metavar='DIR',
                         help='folder to write (default: out/replay)')
     add_input_arguments(parser)
+    parser.add_argument('--truth', metavar='SOURCE',
+                        help='true poses: a topic of the bag, a TUM, KITTI or EuRoC file, or '
+                        "kiss-icp: pseudo ground truth of the bag's LiDAR (default: "
+                        '/ground_truth/odom, where the bag has it)')
+    parser.add_argument('--truth-frame', metavar='FRAME',
+                        help='frame whose poses SOURCE holds (default: the child frame of the '
+                        'topic, the LiDAR, or for a file the left camera)')
+    parser.add_argument('--baseline', action='store_true',
+                        help='run a classical odometry (ORB + SGBM + PnP) on the same frames')
     parser.add_argument('--max-frames', type=positive, metavar='N',
                         help='stop after N frames (default: all)')
     parser.add_argument('--no-outputs', action='store_true', help='do not write outputs.mcap')
@@ -45,9 +54,15 @@ def run(args: argparse.Namespace) -> int:
     options = read_options(args)
     with Bag(args.bag) as bag:   # a wrong bag is told before the model is loaded
         topics = find_input_topics(bag, options.left, options.right, options.cloud)
+    baseline = None
+    if args.baseline:
+        from crossview_ros.evaluation.classical_odometry import ClassicalOdometry, NAME
+        baseline = NAME, ClassicalOdometry()
     print(f'replay of {topics.described}', file=sys.stderr)
     with Perception.open(**options.perception_options()) as perception, FrameBar('replay') as bar:
+        print(f'backend {perception.backend_name}: {perception.backend_reason}', file=sys.stderr)
         data = replay_bag(args.bag, perception, options, args.out, progress=bar.update,
+                          baseline=baseline,
                           title=f'Replay of {args.bag.resolve().name}', command=args.command)
     page = write_report(args.out, data)
     print_result(data, page, args.json)
@@ -63,7 +78,8 @@ def read_options(args: argparse.Namespace) -> Any:
     from crossview_ros.config import from_dict, load_yaml
     from crossview_ros.replay.run import ReplayOptions
     values = {} if args.config is None else load_yaml(args.config)
-    for name in ('model', 'backend', 'device', 'left', 'right', 'cloud', 'max_frames'):
+    for name in ('model', 'backend', 'device', 'left', 'right', 'cloud', 'truth', 'truth_frame',
+                 'max_frames', 'lidar_holdout'):
         if getattr(args, name) is not None:
             values[name] = getattr(args, name)
     if args.no_outputs:

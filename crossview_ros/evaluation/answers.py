@@ -6,15 +6,15 @@ from pathlib import Path
 from crossview_ros.data.io import read_pfm, read_scaled_png
 from crossview_ros.data.truth_files import read_disparity_truth, read_flow_truth
 from crossview_ros.errors import DatasetError
-from crossview_ros.evaluation.scores import check_truth, Score, score_answer
+from crossview_ros.evaluation.scores import check_truth, Figures, Score, score_answer
 import numpy as np
 
 SUFFIXES = ('.pfm', '.png', '.flo', '.npy')
 
 
 def score_files(task: str, estimate: Path, truth: Path, truth_format: str = 'auto',
-                png_scale: float = 256.0, note: Callable[[str], None] | None = None
-                ) -> list[Score]:
+                png_scale: float = 256.0, note: Callable[[str], None] | None = None,
+                figures: Figures | None = None) -> list[Score]:
     """
     Score a file against a file, or each file of a folder against that of its name.
 
@@ -24,6 +24,7 @@ def score_files(task: str, estimate: Path, truth: Path, truth_format: str = 'aut
     :param truth_format: Of disparity and flow, as for `read_disparity_truth`.
     :param png_scale: What a depth [m] was multiplied with in its PNG: KITTI 256, TUM 5000,
         millimetres 1000.
+    :param figures: As for `score_answer`.
     :param note: Told which files have no pixel with truth.
     :raises DatasetError: If a file is missing or damaged, or sizes differ.
     """
@@ -31,7 +32,8 @@ def score_files(task: str, estimate: Path, truth: Path, truth_format: str = 'aut
         return _read(task, path, file_format, png_scale)
 
     scores = [score_answer(task, answer.stem, estimate.name, read(answer),
-                           read(true, truth_format)) for answer, true in _pairs(estimate, truth)]
+                           read(true, truth_format), figures=figures)
+              for answer, true in _pairs(estimate, truth)]
     check_truth(scores, note)
     return scores
 

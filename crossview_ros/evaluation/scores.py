@@ -12,11 +12,13 @@ from crossview_ros.evaluation.scaling import scaled_flow, scaled_stereo
 from crossview_ros.geometry.stereo import disparity_to_depth
 from crossview_ros.metrics import Metric
 from crossview_ros.metrics.dense import pooled_metrics, pooled_sums, Sums
-from crossview_ros.metrics.depth import depth_metrics
+from crossview_ros.metrics.depth_protocol import protocol_metrics
 from crossview_ros.metrics.disparity import disparity_metrics
 from crossview_ros.metrics.flow import flow_metrics
 from crossview_ros.metrics.pixel_errors import disparity_errors, flow_errors
 import numpy as np
+
+Figures = Callable[[np.ndarray, np.ndarray], dict[str, Metric]]   # of answer and truth
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,14 @@ class Task:
     read: Callable[[SampleFiles, float], StereoSample | FlowSample]   # files, scale
     # sample, answer of the head -> answer and truth as they are compared
     compared: Callable[[StereoSample | FlowSample, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    metrics: Callable[[np.ndarray, np.ndarray], dict[str, Metric]]    # of answer and truth
+    metrics: Figures
     sums: Callable[[np.ndarray, np.ndarray], Sums] = lambda answer, truth: {}
 
 
 def score_samples(task: str, files: list[SampleFiles], methods: list[Method], scale: float = 1.0,
                   progress: Callable[[int, int], None] | None = None,
-                  note: Callable[[str], None] | None = None) -> list[Score]:
+                  note: Callable[[str], None] | None = None,
+                  figures: Figures | None = None) -> list[Score]:
     """
     Score each method on each sample; a sample is in memory only while it is scored.
 
@@ -52,6 +55,7 @@ def score_samples(task: str, files: list[SampleFiles], methods: list[Method], sc
     :param scale: Shrinks images and truth, (0, 1].
     :param progress: Told (done, total) samples.
     :param note: Told what is left out or has no pixel with truth, and why.
+    :param figures: As for `score_answer`.
     :raises DatasetError: If a sample cannot be read, none is left, or none has truth.
     :raises CrossviewError: If a method fails.
     """
@@ -61,7 +65,7 @@ def score_samples(task: str, files: list[SampleFiles], methods: list[Method], sc
         if task == 'depth' and sample.rig is None:
             (note or _ignore)(f"'{item.name}' left out: no calibration that gives metric depth")
         else:
-            scores += [_score(task, sample, method) for method in methods]
+            scores += [_score(task, sample, method, figures) for method in methods]
         (progress or _ignore)(done, len(files))
     if not scores:
         raise DatasetError(f'none of {len(files)} samples can be evaluated for {task}; metric '
@@ -71,17 +75,18 @@ def score_samples(task: str, files: list[SampleFiles], methods: list[Method], sc
 
 
 def score_answer(task: str, name: str, method: str, answer: np.ndarray, truth: np.ndarray,
-                 elapsed_ms: float = float('nan')) -> Score:
+                 elapsed_ms: float = float('nan'), figures: Figures | None = None) -> Score:
     """
     Score one answer.
 
     :param task: One of `TASKS`.
     :param answer: (H, W) disparity [px] or depth [m], or (H, W, 2) flow [px]; NaN missing.
     :param truth: As ``answer``; NaN unknown.
+    :param figures: What computes the figures; None: the task's own.
     :raises DatasetError: If the sizes differ; the sample is named.
     """
     try:
-        return Score(name, method, TASKS[task].metrics(answer, truth), elapsed_ms,
+        return Score(name, method, (figures or TASKS[task].metrics)(answer, truth), elapsed_ms,
                      TASKS[task].sums(answer, truth))
     except DatasetError as error:
         raise DatasetError(f"'{name}': {error}") from error
@@ -134,10 +139,11 @@ def _by_method(scores: list[Score]) -> dict[str, list[Score]]:
             for method in dict.fromkeys(score.method for score in scores)}
 
 
-def _score(task: str, sample: StereoSample | FlowSample, method: Method) -> Score:
+def _score(task: str, sample: StereoSample | FlowSample, method: Method,
+           figures: Figures | None) -> Score:
     value, elapsed_ms = method.answer(sample)
     return score_answer(task, sample.name, method.name, *TASKS[task].compared(sample, value),
-                        elapsed_ms)
+                        elapsed_ms, figures)
 
 
 def _read_stereo(files: SampleFiles, scale: float) -> StereoSample:
@@ -172,7 +178,7 @@ def _flow_sums(flow: np.ndarray, truth: np.ndarray) -> Sums:
 TASKS = {
     'stereo': Task('stereo', _read_stereo, _disparities, disparity_metrics, _stereo_sums),
     'flow': Task('flow', _read_flow, _flows, flow_metrics, _flow_sums),
-    'depth': Task('stereo', _read_stereo, _depths, depth_metrics),
+    'depth': Task('stereo', _read_stereo, _depths, protocol_metrics),
 }
 
 

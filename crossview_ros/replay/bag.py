@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a ROS 2 bag (folder or single .mcap file) in process, without ROS."""
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,21 @@ class Bag:
                 return
             connection, time_ns, raw = item
             yield connection.topic, connection.msgtype, time_ns, raw
+
+    def changed(self, raw: bytes, msgtype: str, change: Callable[[Any], Any]) -> bytes:
+        """
+        Return the CDR bytes of a message after a change.
+
+        :param raw: CDR bytes as `raw_messages` yields them.
+        :param change: Takes a message and returns one of the same type.
+        :raises MessageError: If the message is damaged.
+        """
+        reader = self._open_reader()
+        try:
+            message = reader.deserialize(raw, msgtype)
+        except Exception as error:   # as in __enter__
+            raise self._damaged(error) from error
+        return bytes(reader.typestore.serialize_cdr(change(message), msgtype))
 
     def first(self, topic: str) -> Any:
         """

@@ -48,15 +48,22 @@ def input_notes(topics: InputTopics, tasks: list[str], rectify: bool) -> list[st
     """Return what about the input limits the figures."""
     notes = []
     if topics.right is None:
-        flow = 'there is optical flow, but' if 'flow' in tasks else \
-            'the model has no optical flow, so nothing is left, and'
         notes.append(f'{topics.left.image} is taken as one moving camera, without a right one: '
-                     f'{flow} neither depth nor odometry.')
+                     f'{_one_camera_words(topics, tasks)}')
     if not rectify and any(camera.distorted for camera in topics.cameras):
         result = 'Flow' if topics.right is None else 'Depth'
         notes.append(f'{topics.left.image} is not rectified: its camera_info has lens distortion. '
                      f'{result} from images that are not rectified is wrong; set rectify.')
     return notes
+
+
+def _one_camera_words(topics: InputTopics, tasks: list[str]) -> str:
+    if 'stereo' in tasks:
+        cloud = '' if topics.cloud is None else f', guided by the points of {topics.cloud}'
+        return f'depth is that of one view{cloud}.'
+    flow = 'there is optical flow, but' if 'flow' in tasks else \
+        'the model has no optical flow, so nothing is left, and'
+    return f'{flow} neither depth nor odometry.'
 
 
 def model_facts(manifest: Any, backend: str, device: str, tasks: list[str]) -> dict[str, str]:

@@ -47,6 +47,11 @@ FIGURES = {
         'Disparity coverage', 'share of the true pixels that have a disparity', True),
     'confidence.mean': Figure(
         'Mean confidence', 'stated probability that the disparity is within 1 px, mean', True),
+    'disparity.ause': Figure(
+        'AUSE of confidence', 'area between the sparsification curves by confidence and by error: '
+        '0 where confidence sorts the pixels as their error does'),
+    'disparity.ause_of_chance': Figure(
+        'AUSE of chance', 'what a confidence that says nothing would get'),
     'photo.error': Figure(
         'Photometric error', 'mean difference of the left image and the right image moved by the '
         'disparity, of 255 grey levels: low is good, but flat surfaces are low anyway'),
@@ -60,6 +65,27 @@ FIGURES = {
     'lidar.coverage': Figure(
         'LiDAR points with depth', 'share of the LiDAR points in view whose pixel has a depth',
         True),
+    'holdout.mae': Figure(
+        'Depth error on held-out rings', 'mean |depth - LiDAR| of points that did not go in; a '
+        'missing pixel counts as 100 %'),
+    'holdout.mae_linear': Figure(
+        'Linear interpolation on held-out rings', 'the same of depth interpolated linearly in the '
+        'image plane between the points that went in, nearest outside of their hull'),
+    'holdout.abs_rel': Figure(
+        'Relative error on held-out rings', 'mean |depth - LiDAR| / LiDAR of points that did not '
+        'go in; a missing pixel counts as 100 %', True),
+    'holdout.abs_rel_linear': Figure(
+        'Linear interpolation, relative', 'the same of linear interpolation', True),
+    'holdout.coverage': Figure(
+        'Held-out points with depth', 'share of the points that did not go in whose pixel has a '
+        'depth', True),
+    'holdout.coverage_linear': Figure(
+        'Linear interpolation, coverage', 'the same of linear interpolation', True),
+    'lidar.ause': Figure(
+        'AUSE of confidence against LiDAR', 'area between the sparsification curves by confidence '
+        'and by error of the inverse depth: 0 where both sort alike'),
+    'lidar.ause_of_chance': Figure(
+        'AUSE of chance against LiDAR', 'what a confidence that says nothing would get'),
     'flow.epe': Figure(
         'Flow error', 'mean |flow - truth|, also of pixels that are hidden in the second image; a '
         'missing pixel counts as 20 px'),
@@ -76,6 +102,11 @@ FIGURES = {
     'flow.median': Figure('Median motion', 'median length of the flow'),
     'flow.confidence': Figure(
         'Mean flow confidence', 'stated probability that the flow is within 1 px, mean', True),
+    'flow.ause': Figure(
+        'AUSE of flow confidence', 'area between the sparsification curves by confidence and by '
+        'error: 0 where both sort alike'),
+    'flow.ause_of_chance': Figure(
+        'AUSE of chance, flow', 'what a confidence that says nothing would get'),
     'flow.photo': Figure(
         'Photometric flow error', 'mean difference of an image and the next one moved back by the '
         'flow, of 255 grey levels: low is good, but flat surfaces are low anyway'),
@@ -84,12 +115,25 @@ FIGURES = {
     'odometry.drift_percent': Figure(
         'Odometry drift', 'distance of the last positions after the first poses are put on each '
         'other, of the true path'),
+    'odometry.t_err': Figure(
+        'KITTI t_err', 'mean position error of all sub-paths of 100 to 800 m, of their length'),
+    'odometry.r_err': Figure(
+        'KITTI r_err', 'mean rotation error of all sub-paths of 100 to 800 m, per metre'),
     'odometry.ape': Figure(
         'Position error, fitted', 'rms distance of the positions after a rigid fit (APE)'),
     'odometry.rpe': Figure(
         'Step error', 'rms error of the motion from one pose to the next (RPE)'),
     'odometry.rpe_angle': Figure(
         'Step error, rotation', 'rms error of the rotation from one pose to the next (RPE)'),
+    'odometry.scale': Figure(
+        'Scale', 'estimated over true displacement, median over eighths of the path'),
+    'odometry.scale_drift': Figure(
+        'Scale drift', 'how the scale changes with time, by a line through its logarithm'),
+    'odometry.step_error': Figure('Error of a step', 'position error of the step to this frame'),
+    'odometry.step_turn': Figure('Turn of a step', 'rotation error of the step to this frame'),
+    **{f'odometry.drift_{length}m': Figure(
+        f'Drift over {length} m', f'position error of the {length} m from this frame on, of them')
+       for length in (5, 10, 20)},
     'odometry.true_path': Figure('True path', 'length of the way that the camera went'),
     'odometry.path': Figure('Estimated path', 'length of the way by odometry'),
     'odometry.away': Figure(

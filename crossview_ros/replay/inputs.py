@@ -9,6 +9,7 @@ from crossview_ros.geometry.se3 import transform_points
 from crossview_ros.messages.camera_info import calibration_key, read_camera, read_stereo_rig
 from crossview_ros.messages.image import read_compressed_image, read_image
 from crossview_ros.messages.point_cloud2 import read_points
+from crossview_ros.replay.lidar_holdout import split_rings
 from crossview_ros.replay.pairing import Frame
 from crossview_ros.replay.rectified import RectifiedImages
 from crossview_ros.replay.static_transforms import StaticTransforms
@@ -26,6 +27,7 @@ class FrameInput:
     right: np.ndarray | None     # (H, W, 3) uint8 RGB
     rig: StereoRig | PinholeCamera
     cloud: np.ndarray | None     # (N, 3) float32 [m], left optical frame
+    held_out: np.ndarray | None = None   # as cloud: points to judge by, kept from Perception
 
     @property
     def camera(self) -> PinholeCamera:
@@ -41,16 +43,18 @@ class InputReader:
     """
 
     def __init__(self, topics: InputTopics, transforms: StaticTransforms,
-                 rectify: bool = False) -> None:
+                 rectify: bool = False, keep_every: int | None = None) -> None:
         """
         Remember where things are; ``transforms`` serve the baseline and the cloud.
 
         :param rectify: The images are raw: rectify them with K, D, R and P of their CameraInfo.
+        :param keep_every: Rings of a cloud that stay in it, the others are held out; None: all.
         """
         self.topics = topics
         self.transforms = transforms
         self.notes: list[str] = []
         self._rectified = RectifiedImages() if rectify else None
+        self._keep_every = keep_every
         self._rig: StereoRig | PinholeCamera | None = None
         self._rig_key: tuple | None = None
 
@@ -66,7 +70,7 @@ class InputReader:
         left = self._read_image(self.topics.left, frame.left, frame.left_info)
         right = None if frame.right is None else \
             self._read_image(self.topics.right, frame.right, frame.right_info)
-        return FrameInput(left, right, rig, self._read_cloud(frame, cloud))
+        return FrameInput(left, right, rig, *self._read_clouds(frame, cloud))
 
     def _read_image(self, camera: CameraTopics, message: Any, info: Any) -> np.ndarray:
         image = read_compressed_image(message, camera.image) if camera.compressed \
@@ -108,16 +112,19 @@ class InputReader:
                    'taken from /tf_static.')
         return float(T_left_right[0, 3])
 
-    def _read_cloud(self, frame: Frame, cloud: Any) -> np.ndarray | None:
+    def _read_clouds(self, frame: Frame, cloud: Any) -> list[np.ndarray | None]:
+        """Return the points that go in, and those held out."""
         if cloud is None:
-            return None
+            return [None, None]
         try:
             T_left_cloud = self.transforms.lookup(_frame_id(frame.left), _frame_id(cloud))
-            points = read_points(cloud)
+            parts = [cloud] if self._keep_every is None else split_rings(cloud, self._keep_every)
+            points = [transform_points(T_left_cloud, read_points(part)).astype(np.float32)
+                      for part in parts]
         except (CalibrationError, MessageError) as error:
             self._note(f'The cloud is not used: {error}')
-            return None
-        return transform_points(T_left_cloud, points).astype(np.float32)
+            return [None, None]
+        return [*points, None][:2]
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -8,9 +8,13 @@ Keys: `schema` (1); `title`; `mode` ('live': a ROS 2 node, 'in_process'); `comma
 depth and flow each the mean over frames); `frames` ({subject, offered, answered, outputs: task ->
 {answered, possible}, counts: name -> {value, meaning}});
 `timing` ({rate_hz, latency_ms: {p50, p95, max}, stages_ms: stage -> {p50, p95}});
-`depth_by_range` and `confidence_reliability` (rows as in scores.py); `trajectory` (rows of index,
-stamp_ns, lost, and the positions x y z [m] by odometry and in truth, in the frame of the truth
-where there is one; null where unknown); `per_frame` (rows of index, stamp_ns, latency_ms or null,
+`depth_by_range`, `depth_by_lidar_range` and `confidence_reliability` (rows as in scores.py);
+`sparsification` (rows as in calibration_scores.py); `odometry_by_length` (drift over sub-paths,
+rows as in subpaths.py); `path_truth` (what the true poses are; empty: the topic of the bag);
+`baseline` (null, or {name, metrics} of a classical odometry on the same frames);
+`trajectory` (rows of index, stamp_ns, lost, and the positions x y z [m] by odometry and in truth,
+in the frame of the truth where there is one; null where unknown);
+`per_frame` (rows of index, stamp_ns, latency_ms or null,
 figures). Only `timing`, `per_frame[].latency_ms` and the versions in
 `facts` differ between two replays of one bag.
 """
@@ -20,9 +24,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+from crossview_ros.metrics import Metric
 from crossview_ros.replay.figures import describe
 from crossview_ros.replay.odometry_scores import Track
-from crossview_ros.replay.report_data import ReportData
+from crossview_ros.replay.report_data import Baseline, ReportData
 import numpy as np
 
 SCHEMA = 1
@@ -30,9 +35,7 @@ SCHEMA = 1
 
 def metrics_dict(data: ReportData) -> dict:
     """Return the content of metrics.json as plain values."""
-    metrics = {name: {'value': metric.value, 'unit': metric.unit,
-                      'label': describe(name).label, 'meaning': describe(name).meaning}
-               for name, metric in data.figures.items()}
+    metrics = _metrics(data.figures)
     counts = {count.name: {'value': count.value, 'meaning': count.meaning}
               for count in data.counts}
     outputs = {output.task: {'answered': output.answered, 'possible': output.possible}
@@ -46,6 +49,10 @@ def metrics_dict(data: ReportData) -> dict:
                    'stages_ms': {stage: percentiles(values)
                                  for stage, values in data.stages_ms.items()}},
         'depth_by_range': [dataclasses.asdict(row) for row in data.ranges],
+        'depth_by_lidar_range': [dataclasses.asdict(row) for row in data.lidar_ranges],
+        'sparsification': [dataclasses.asdict(row) for row in data.sparsification],
+        'odometry_by_length': [dataclasses.asdict(row) for row in data.subpaths],
+        'path_truth': data.path_truth, 'baseline': _baseline(data.baseline),
         'confidence_reliability': [dataclasses.asdict(row) for row in data.reliability],
         'trajectory': _trajectory(data.track),
         'per_frame': [dataclasses.asdict(frame) for frame in data.frames],
@@ -66,6 +73,17 @@ def percentiles(values: Any) -> dict[str, float]:
         return {}
     p50, p95 = np.percentile(values, (50, 95))
     return {'p50': float(p50), 'p95': float(p95), 'max': float(values.max())}
+
+
+def _metrics(figures: dict[str, Metric]) -> dict[str, dict]:
+    return {name: {'value': metric.value, 'unit': metric.unit,
+                   'label': describe(name).label, 'meaning': describe(name).meaning}
+            for name, metric in figures.items()}
+
+
+def _baseline(baseline: Baseline | None) -> dict | None:
+    return None if baseline is None else {'name': baseline.name,
+                                          'metrics': _metrics(baseline.figures)}
 
 
 def _trajectory(track: Track) -> list[dict]:

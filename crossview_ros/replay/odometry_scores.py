@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from crossview_ros.errors import DatasetError
 from crossview_ros.geometry.se3 import invert
 from crossview_ros.metrics import Metric
-from crossview_ros.metrics.pose import (
-    path_length, rotation_angle_deg, step_errors, trajectory_metrics)
+from crossview_ros.metrics.path_errors import (
+    relative_errors, rotation_angle_deg, segment_errors, SEGMENTS_M)
+from crossview_ros.metrics.pose import path_length, trajectory_metrics
 import numpy as np
 
 STILL_PATH_M = 0.05     # a true path shorter than this is standing still,
@@ -93,6 +94,10 @@ def odometry_figures(track: Track) -> dict[str, Metric]:
     if track.stands_still:
         return figures
     figures['odometry.drift_percent'] = scores['drift']
+    if scores['length'].value > SEGMENTS_M[0]:
+        errors = segment_errors(estimate, truth)
+        figures['odometry.t_err'] = Metric(float(errors[:, 1].mean()), '%')
+        figures['odometry.r_err'] = Metric(float(errors[:, 2].mean()), 'deg/m')
     try:
         figures['odometry.ape'] = trajectory_metrics(estimate, truth, 'se3')['ape']
     except DatasetError:
@@ -122,9 +127,10 @@ def _step_figures(frames: list[TrackedFrame], estimate: np.ndarray,
     successive = np.diff([frame.index for frame in frames]) == 1
     if not successive.any():
         return {}
-    return {name: Metric(float(np.sqrt(np.mean(errors[successive] ** 2))), unit)
+    start = np.flatnonzero(successive)
+    return {name: Metric(float(np.sqrt(np.mean(errors ** 2))), unit)
             for name, unit, errors in zip(('odometry.rpe', 'odometry.rpe_angle'), ('m', 'deg'),
-                                          step_errors(estimate, truth))}
+                                          relative_errors(estimate, truth, start, start + 1))}
 
 
 def _turn_from_start(poses: np.ndarray) -> np.ndarray:

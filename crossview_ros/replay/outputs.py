@@ -5,15 +5,16 @@ import shutil
 from types import SimpleNamespace
 from typing import Any
 
-from crossview_ros.data.rosbags_messages import blank_message, serialise
+from crossview_ros.data.rosbags_messages import blank_message, offered_quality, serialise
 from crossview_ros.geometry.base_motion import base_motion
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
+from crossview_ros.geometry.flow_color import flow_to_color
 from crossview_ros.geometry.se3 import quat_xyzw_from_rotation
 from crossview_ros.messages.camera_info import write_camera_info
 from crossview_ros.messages.disparity_image import write_disparity_image
 from crossview_ros.messages.header import set_header
 from crossview_ros.messages.image import write_image
-from crossview_ros.messages.odometry import write_odometry
+from crossview_ros.messages.odometry import write_odometry, write_transform
 import numpy as np
 
 _IMAGE = 'sensor_msgs/msg/Image'
@@ -21,7 +22,10 @@ _INFO = 'sensor_msgs/msg/CameraInfo'
 _DISPARITY = 'stereo_msgs/msg/DisparityImage'
 _HEADER = 'std_msgs/msg/Header'
 _ODOMETRY = 'nav_msgs/msg/Odometry'
+_TF = 'tf2_msgs/msg/TFMessage'
+_TRANSFORM = 'geometry_msgs/msg/TransformStamped'
 ODOM_FRAME = 'odom'
+FULL_COLOR_PERCENTILE = 99   # the few longest vectors would leave all others pale
 
 
 class OutputBag:
@@ -87,17 +91,22 @@ class OutputBag:
         if getattr(result, 'flow', None) is not None:
             self._write_flow(result, stamp_ns, frame_id)
         if self._base is not None and getattr(result, 'T_prev_cur', None) is not None:
-            self._write_odometry(result, stamp_ns)
+            self._write_odometry(result, stamp_ns, frame_id)
 
     def _write_flow(self, result: Any, stamp_ns: int, frame_id: str) -> None:
         self._image('optical_flow/image', result.flow, '32FC2', stamp_ns, frame_id)
+        length = np.linalg.norm(result.flow, axis=2)
+        known = length[np.isfinite(length)]
+        full_px = float(np.percentile(known, FULL_COLOR_PERCENTILE)) if known.size else None
+        self._image('optical_flow/color', flow_to_color(result.flow, full_px), 'rgb8', stamp_ns,
+                    frame_id)
         if result.flow_confidence is not None:
             self._image('optical_flow/confidence', result.flow_confidence, '32FC1', stamp_ns,
                         frame_id)
         meta = set_header(self._blank(_HEADER), result.previous_stamp_ns, frame_id)
         self._add('optical_flow/meta', _HEADER, meta, stamp_ns)
 
-    def _write_odometry(self, result: Any, stamp_ns: int) -> None:
+    def _write_odometry(self, result: Any, stamp_ns: int, frame_id: str) -> None:
         base_frame, T_base_camera = self._base
         dt_s = (stamp_ns - result.previous_stamp_ns) * 1e-9
         motion = base_motion(result.T_odom_camera, result.covariance, result.T_prev_cur,
@@ -105,7 +114,17 @@ class OutputBag:
         message = write_odometry(
             self._blank(_ODOMETRY), motion.T_odom_base, motion.covariance, motion.twist,
             motion.twist_covariance, stamp_ns, ODOM_FRAME, base_frame)
+        if 'odom' not in self._connections:   # viewers place the camera by it
+            self._transform('tf_static', T_base_camera, stamp_ns, base_frame, frame_id)
         self._add('odom', _ODOMETRY, message, stamp_ns)
+        self._transform('tf', motion.T_odom_base, stamp_ns, ODOM_FRAME, base_frame)
+
+    def _transform(self, topic: str, T_parent_child: np.ndarray, stamp_ns: int, parent: str,
+                   child: str) -> None:
+        edge = write_transform(self._blank(_TRANSFORM), T_parent_child, stamp_ns, parent, child)
+        message = self._blank(_TF)
+        message.transforms = [edge]
+        self._add(topic, _TF, message, stamp_ns)
 
     def _image(self, topic: str, values: np.ndarray, encoding: str, stamp_ns: int,
                frame_id: str) -> None:
@@ -115,7 +134,8 @@ class OutputBag:
     def _add(self, topic: str, msgtype: str, message: Any, stamp_ns: int) -> None:
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
-                f'/{topic}', msgtype, typestore=self._typestore)
+                f'/{topic}', msgtype, typestore=self._typestore,
+                offered_qos_profiles=[offered_quality(f'/{topic}')])
         raw = serialise(self._typestore, msgtype, message)
         self._writer.write(self._connections[topic], stamp_ns, raw)
 

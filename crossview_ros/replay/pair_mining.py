@@ -144,7 +144,9 @@ class PairMiner:
             self._drop(CLOUD, f'fewer than {self._options.min_points} points in view')
             return
         file = BytesIO()
-        np.save(file, cloud.points[in_view])
+        columns = (cloud.points,) if cloud.intensity is None else \
+            (cloud.points, _reflectance(cloud.intensity))
+        np.save(file, np.column_stack(columns)[in_view])
         yield Record(CLOUD, {'image.jpg': view.jpeg, 'points.npy': file.getvalue()}, {
             **_side(view), 'kind': CLOUD, 'T_camera_lidar': cloud.T_camera_lidar.tolist(),
             'cloud_topic': self._topics.cloud, 'cloud_offset_ms': round(1e3 * cloud.offset_s, 3),
@@ -170,6 +172,12 @@ def compare(view: View, other: View) -> Overlap:
     if view.depth is not None and other.depth is not None:
         return overlap_by_depth(view.depth, other.depth)
     return overlap_by_matches(view.corners, other.corners, _T_b_a(view, other))
+
+
+def _reflectance(intensity: np.ndarray) -> np.ndarray:
+    """Scale echoes to [0, 1]: devices give shares, or numbers up to 255; unknown ones are 0."""
+    known = np.nan_to_num(intensity, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(known / np.float32(255 if known.max(initial=0.0) > 1 else 1), 0, 1)
 
 
 def _T_right_left(rig: StereoRig) -> np.ndarray:

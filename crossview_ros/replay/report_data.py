@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 
 from crossview_ros.metrics import Metric
+from crossview_ros.replay.calibration_scores import SparsificationRow
 from crossview_ros.replay.lidar_scores import DepthDensity
 from crossview_ros.replay.odometry_scores import Track
 from crossview_ros.replay.scores import RangeRow, ReliabilityRow
+from crossview_ros.replay.subpaths import SubpathRow
 import numpy as np
 
 LIVE = 'live'
@@ -33,6 +35,7 @@ class Panel:
     confidence: np.ndarray | None = None   # (H, W) float32 in [0, 1]
     truth: np.ndarray | None = None        # (H, W) float32 [m], NaN unknown
     figures: dict[str, Metric] = field(default_factory=dict)
+    points: np.ndarray | None = None       # (H, W) float32 [m] that went in, NaN between them
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,15 @@ class FlowPanel:
     truth: np.ndarray | None = None        # (H, W, 2) float32 [px], NaN unknown
     confidence: np.ndarray | None = None   # (H, W) float32 in [0, 1]
     figures: dict[str, Metric] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a classical odometry got on the same frames."""
+
+    name: str
+    track: Track
+    figures: dict[str, Metric]   # by the names of our own
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,8 @@ class ReportData:
     subject: str = 'stereo pairs'  # what a frame is, or 'images' with one camera
     panels: list[Panel] = field(default_factory=list)
     flow_panels: list[FlowPanel] = field(default_factory=list)
+    worst: list[Panel] = field(default_factory=list)             # the worst first
+    worst_flow: list[FlowPanel] = field(default_factory=list)
     track: Track = field(default_factory=Track)
     density: DepthDensity | None = None    # depth against LiDAR
     outputs: list[OutputCount] = field(default_factory=list)
@@ -86,6 +100,11 @@ class ReportData:
     facts: dict[str, dict[str, str]] = field(default_factory=dict)   # section -> name -> text
     notes: list[str] = field(default_factory=list)   # what a reader must know to trust this
     ranges: list[RangeRow] = field(default_factory=list)
+    lidar_ranges: list[RangeRow] = field(default_factory=list)
+    sparsification: list[SparsificationRow] = field(default_factory=list)
+    subpaths: list[SubpathRow] = field(default_factory=list)
+    baseline: Baseline | None = None
+    path_truth: str = ''           # what the true poses are; empty: the topic of the bag
     reliability: list[ReliabilityRow] = field(default_factory=list)
     stages_ms: dict[str, list[float]] = field(default_factory=dict)   # stage -> per frame [ms]
     rate_hz: float | None = None   # answered frames a second

@@ -57,12 +57,9 @@ def flow_section(data: ReportData, tiles: Tiles, wheel: bytes) -> str:
     """Return the section with the flow pictures; nothing without pictures."""
     if not tiles:
         return ''
-    full_px = full_colour_px(panel for panel, _ in tiles)
-    bars = {'flow_error': html.colour_bar(_error_bar()),
-            'flow_confidence': html.colour_bar(pictures.confidence_bar())}
+    full_px = full_colour_px([*data.flow_panels, *data.worst_flow])
     has_truth = any(panel.truth is not None for panel, _ in tiles)
-    grid = picture_grid(data, tiles, _COLUMNS, bars,
-                        _CAPTION_FIGURES if has_truth else _CAPTION_WITHOUT_TRUTH)
+    grid = flow_grid(data, tiles)
     marks = [(pictures.NO_DATA, 'no flow, or truth unknown' if has_truth else 'no flow')]
     if has_truth:
         marks.append((pictures.MISSED, 'truth known, flow missing'))
@@ -72,6 +69,15 @@ def flow_section(data: ReportData, tiles: Tiles, wheel: bytes) -> str:
            '</span></div>')
     return html.section('How the image moves', f'From the image before to this one. {SPREAD}',
                         f'<div class="box">{key}{grid}{legend(marks)}</div>')
+
+
+def flow_grid(data: ReportData, tiles: Tiles) -> str:
+    """Return the flow pictures in rows."""
+    bars = {'flow_error': html.colour_bar(_error_bar()),
+            'flow_confidence': html.colour_bar(pictures.confidence_bar())}
+    has_truth = any(panel.truth is not None for panel, _ in tiles)
+    return picture_grid(data, tiles, _COLUMNS, bars,
+                        _CAPTION_FIGURES if has_truth else _CAPTION_WITHOUT_TRUTH)
 
 
 def _tiles(panel: FlowPanel, full_px: float) -> dict[str, bytes]:

@@ -8,8 +8,10 @@ from crossview_ros.replay.figures import describe, number_and_unit, position
 from crossview_ros.replay.metrics_file import percentiles
 from crossview_ros.replay.report_data import LIVE, ReportData
 from crossview_ros.replay.report_flow import flow_section
+from crossview_ros.replay.report_odometry import baseline_table, length_table
 from crossview_ros.replay.report_panels import panel_section, Tiles
 from crossview_ros.replay.report_style import CSS
+from crossview_ros.replay.report_worst import worst_section
 
 LIDAR = 'Depth against LiDAR'
 _PLOT_TITLES = {
@@ -20,7 +22,11 @@ _PLOT_TITLES = {
     'lidar_scatter': LIDAR,
     'top_view': 'The way of the camera from above',
     'error_growth': 'How the error grows',
+    'sparsification_disparity': 'Does confidence tell where the depth is wrong?',
+    'sparsification_lidar': 'Does confidence tell where the depth differs from LiDAR?',
+    'sparsification_flow': 'Does confidence tell where the flow is wrong?',
 }
+_SPARSIFICATION = tuple(name for name in _PLOT_TITLES if name.startswith('sparsification'))
 # headline of a table of figures -> first words of their names
 _GROUPS = {
     'Depth': ('depth', 'disparity', 'confidence', 'photo'),
@@ -35,21 +41,24 @@ _OUTPUT_MEANINGS = {
 }
 
 
-def build_page(data: ReportData, tiles: Tiles, flow_tiles: Tiles,
-               plots: dict[str, bytes]) -> str:
+def build_page(data: ReportData, tiles: Tiles, flow_tiles: Tiles, plots: dict[str, bytes],
+               worst_tiles: Tiles = (), worst_flow_tiles: Tiles = ()) -> str:
     """
     Return report.html.
 
     :param tiles: Per pictured frame, column name -> PNG.
     :param flow_tiles: The same of the flow.
     :param plots: Diagram name -> PNG, from report_plots; 'flow_wheel' beside flow pictures.
+    :param worst_tiles: As tiles, of the worst frames.
+    :param worst_flow_tiles: As flow_tiles, of the worst frames.
     """
     body = [
         summary.header(data), summary.cards(data), summary.notes(data),
         panel_section(data, tiles),
         flow_section(data, flow_tiles, plots.get('flow_wheel', b'')),
         html.section('Where it went', _path_hint(data),
-                     _plots(plots, 'top_view', 'error_growth')),
+                     _odometry(data, plots)),
+        worst_section(data, worst_tiles, worst_flow_tiles),
         html.section('How accurate' if data.has_truth else 'What the output is like',
                      _accuracy_hint(data), _accuracy(data, plots)),
         html.section('How fast', _speed_hint(data), _speed(data, plots)),
@@ -57,7 +66,7 @@ def build_page(data: ReportData, tiles: Tiles, flow_tiles: Tiles,
                      _counts(data)),
         html.section('What ran', '', _facts(data)),
         '<footer>The same figures for machines: metrics.json beside this file; its keys are '
-        'explained by their "meaning".</footer>',
+        'explained by their "meaning"; per_frame.csv has a row for each frame.</footer>',
     ]
     return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -73,7 +82,9 @@ def _path_hint(data: ReportData) -> str:
     frame = 'Seen from above in the frame of the first camera pose.'
     if len(data.track.compared()[0]) < 2:
         return f'{frame} The bag holds no true poses to compare with.{gaps}'
-    return f'{frame} Estimate and truth start at the same pose; nothing else is fitted.{gaps}'
+    truth = f' The true poses: {data.path_truth}.' if data.path_truth else ''
+    return f'{frame} Estimate and truth start at the same pose; nothing else is fitted.' \
+        f'{truth}{gaps}'
 
 
 def _accuracy_hint(data: ReportData) -> str:
@@ -95,7 +106,8 @@ def _accuracy(data: ReportData, plots: dict[str, bytes]) -> str:
             tables[title] = html.box(f'{title}: figures', table)
     if not tables:
         return ''
-    body = ''.join(_plot(name, plots) for name in ('error_by_range', 'confidence_reliability'))
+    body = ''.join(_plot(name, plots) for name in (
+        'error_by_range', 'confidence_reliability', *_SPARSIFICATION))
     if 'lidar_scatter' in plots:   # the table stands beside it
         body += _plot('lidar_scatter', plots) + tables.pop(LIDAR)
     wide = ''.join(f'<div class="wide">{table}</div>' for table in tables.values())
@@ -123,8 +135,9 @@ def _speed(data: ReportData, plots: dict[str, bytes]) -> str:
     return f'<div class="plots">{body}</div>' if body else ''
 
 
-def _plots(plots: dict[str, bytes], *names: str) -> str:
-    body = ''.join(_plot(name, plots) for name in names)
+def _odometry(data: ReportData, plots: dict[str, bytes]) -> str:
+    body = ''.join((_plot('top_view', plots), _plot('error_growth', plots), length_table(data),
+                    baseline_table(data)))
     return f'<div class="plots">{body}</div>' if body else ''
 
 

@@ -15,12 +15,14 @@ NO_BAR = '<div class="bar"></div><div class="ticks"></div>'   # keeps the heads 
 SPREAD = 'Frames spread over the run, all on the same scales; not chosen for their quality.'
 _COLUMNS = {
     'left': 'Left image',
+    'points': 'Points that went in [m]',
     'depth': 'Depth [m]',
     'truth': 'True depth [m]',
     'error': 'Depth error [%]',
     'confidence': 'Confidence',
 }
 _CAPTION_FIGURES = ('depth.abs_rel', 'depth.delta_1', 'depth.coverage', 'disparity.epe',
+                    'holdout.mae', 'holdout.mae_linear', 'lidar.abs_rel', 'photo.error',
                     'depth.median', 'confidence.mean')
 
 
@@ -38,10 +40,15 @@ def panel_section(data: ReportData, tiles: Tiles) -> str:
     """Return the section with the depth pictures; nothing without pictures."""
     if not tiles:
         return ''
-    bars = _bars(pictures.DepthScale.of(panel for panel, _ in tiles))
-    grid = picture_grid(data, tiles, _COLUMNS, bars, _CAPTION_FIGURES)
     legend = _legend(any(panel.truth is not None for panel, _ in tiles))
-    return html.section('What it saw', SPREAD, f'<div class="box">{grid}{legend}</div>')
+    return html.section('What it saw', SPREAD,
+                        f'<div class="box">{depth_grid(data, tiles)}{legend}</div>')
+
+
+def depth_grid(data: ReportData, tiles: Tiles) -> str:
+    """Return the depth pictures in rows, under the colour scale that all of them share."""
+    bars = _bars(pictures.DepthScale.of([*data.panels, *data.worst]))
+    return picture_grid(data, tiles, _COLUMNS, bars, _CAPTION_FIGURES)
 
 
 def picture_grid(data: ReportData, tiles: Tiles, titles: dict[str, str], bars: dict[str, str],
@@ -75,6 +82,8 @@ def _tiles(panel: Panel, scale: pictures.DepthScale) -> dict[str, bytes]:
     depth = pictures.shrink_map(panel.depth)
     tiles = {'left': pictures.shrink_image(panel.left),
              'depth': pictures.depth_tile(depth, scale)}
+    if panel.points is not None:
+        tiles['points'] = pictures.depth_tile(pictures.shrink_map(panel.points), scale)
     if panel.truth is not None:
         truth = pictures.shrink_map(panel.truth)
         tiles['truth'] = pictures.depth_tile(truth, scale)
@@ -86,7 +95,8 @@ def _tiles(panel: Panel, scale: pictures.DepthScale) -> dict[str, bytes]:
 
 def _bars(scale: pictures.DepthScale) -> dict[str, str]:
     depth = html.colour_bar(pictures.depth_bar(scale))
-    return {'depth': depth, 'truth': depth, 'error': html.colour_bar(pictures.error_bar()),
+    return {'depth': depth, 'truth': depth, 'points': depth,
+            'error': html.colour_bar(pictures.error_bar()),
             'confidence': html.colour_bar(pictures.confidence_bar())}
 
 

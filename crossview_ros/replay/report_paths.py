@@ -7,10 +7,11 @@ from crossview_ros.replay.lidar_scores import DepthDensity
 from crossview_ros.replay.odometry_scores import errors_along_path, Track
 from crossview_ros.replay.report_canvas import (
     ACCENT, GRID, INK, LOSS, MUTED, new_figure, png, SECOND)
+from crossview_ros.replay.report_data import Baseline
 import numpy as np
 
 
-def top_view(track: Track) -> bytes:
+def top_view(track: Track, baseline: Baseline | None = None) -> bytes:
     """Draw the way from above, in the frame of the first camera pose."""
     figure, axes = new_figure(6.2, 4.4)
     _, estimate, truth = track.compared()
@@ -19,6 +20,9 @@ def top_view(track: Track) -> bytes:
     first = truth[0] if len(truth) else estimate[0]
     if len(truth):
         _draw_path(axes, first, truth, color=MUTED, linewidth=3.5, alpha=0.5, label='truth')
+    if baseline is not None and len(truth):
+        _draw_path(axes, first, baseline.track.compared()[1], color=SECOND, linewidth=1.2,
+                   linestyle='--', label=baseline.name)
     _draw_path(axes, first, estimate, color=ACCENT, linewidth=1.4, label='odometry')
     lost = [frame.truth for frame in track.frames if frame.lost and frame.truth is not None]
     if lost:

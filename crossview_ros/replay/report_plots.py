@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw the diagrams of a report: latency, course over the run, error by range, reliability."""
+from crossview_ros.replay.calibration_scores import SparsificationRow
 from crossview_ros.replay.report_canvas import ACCENT, INK, LOSS, MUTED, new_figure, png, SECOND
 from crossview_ros.replay.report_data import ReportData
 from crossview_ros.replay.report_paths import error_growth, lidar_scatter, top_view
+from crossview_ros.replay.scores import RangeRow
 import numpy as np
 
 
@@ -18,13 +20,17 @@ def draw_plots(data: ReportData) -> dict[str, bytes]:
     if len(data.frames) > 1:
         plots['course'] = course(data)
     if data.ranges:
-        plots['error_by_range'] = error_by_range(data)
+        plots['error_by_range'] = error_by_range(data.ranges, 'true depth [m]')
     if data.reliability:
         plots['confidence_reliability'] = confidence_reliability(data)
+    for row in data.sparsification:
+        plots[f'sparsification_{row.name}'] = sparsification_curve(row)
+    if data.lidar_ranges and not data.ranges:
+        plots['error_by_range'] = error_by_range(data.lidar_ranges, 'LiDAR depth [m]')
     if data.density is not None:
         plots['lidar_scatter'] = lidar_scatter(data.density)
     if data.track.num_estimated > 1:
-        plots['top_view'] = top_view(data.track)
+        plots['top_view'] = top_view(data.track, data.baseline)
     if len(data.track.compared()[0]) > 1:
         plots['error_growth'] = error_growth(data.track)
     return plots
@@ -78,20 +84,38 @@ def course(data: ReportData) -> bytes:
     return png(figure)
 
 
-def error_by_range(data: ReportData) -> bytes:
+def error_by_range(ranges: list[RangeRow], label: str) -> bytes:
     """Draw the depth error of the true pixels between two distances."""
     figure, axes = new_figure(6.2, 3.0)
-    names = [f'{row.near_m:g}-{row.far_m:g}' for row in data.ranges]
-    bars = axes.bar(names, [100 * row.abs_rel for row in data.ranges], color=ACCENT,
-                    width=0.7)
-    for bar, row in zip(bars, data.ranges):
+    names = [f'{row.near_m:g}-{row.far_m:g}' for row in ranges]
+    bars = axes.bar(names, [100 * row.abs_rel for row in ranges], color=ACCENT, width=0.7)
+    for bar, row in zip(bars, ranges):
         bar.set_alpha(0.85 if row.share >= 0.01 else 0.3)
     axes.bar_label(bars, [f'{100 * row.share:.0f} % of pixels' if row.share >= 0.005
-                          else '< 1 % of pixels' for row in data.ranges],
+                          else '< 1 % of pixels' for row in ranges],
                    fontsize=7, color=MUTED, padding=2)
     axes.margins(y=0.15)
-    axes.set_xlabel('true depth [m]')
+    axes.set_xlabel(label)
     axes.set_ylabel('depth error [%]')
+    return png(figure)
+
+
+def sparsification_curve(row: SparsificationRow) -> bytes:
+    """Draw how the mean error falls as the most doubtful pixels are taken away."""
+    figure, axes = new_figure(6.2, 3.0)
+    removed = 100 * np.array(row.removed)
+    axes.axhline(100, color=MUTED, linewidth=1.0, linestyle='--', label='by chance')
+    axes.plot(removed, 100 * np.array(row.by_confidence), color=ACCENT, linewidth=1.4,
+              label='by confidence')
+    axes.plot(removed, 100 * np.array(row.by_error), color=SECOND, linewidth=1.4,
+              label='by error: the best possible')
+    axes.fill_between(removed, 100 * np.array(row.by_error), 100 * np.array(row.by_confidence),
+                      color=ACCENT, alpha=0.12, linewidth=0, label='AUSE')
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel('pixels taken away [%]')
+    axes.set_ylabel('mean error of the rest [%]')
+    axes.legend(frameon=False, loc='best')
     return png(figure)
 
 

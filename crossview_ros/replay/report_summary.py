@@ -49,6 +49,12 @@ def _depth_words(data: ReportData) -> str:
                 f'depth on average; {_text(figures, "depth.delta_1")} of the pixels are within a '
                 f'factor of 1.25, and {_text(figures, "depth.coverage")} of the true pixels in '
                 'range got a depth.')
+    if 'holdout.mae' in figures:
+        return (f'On LiDAR rings that it did not get, its depth is off by '
+                f'{_text(figures, "holdout.mae")}, {_text(figures, "holdout.abs_rel")} of the '
+                'depth; linear interpolation of the points that it got by '
+                f'{_text(figures, "holdout.mae_linear")}, '
+                f'{_text(figures, "holdout.abs_rel_linear")}.')
     if data.has_depth and 'disparity.epe' not in figures:
         return ('The bag holds no true depth, so this report can show the depth but not say how '
                 'wrong it is.')
@@ -93,7 +99,11 @@ def _figure_cards(data: ReportData) -> list[str]:
                  moving or _card(figures, 'disparity.bad_2', 'of true pixels off by more than '
                                  '2 px')]
     else:
-        depth = [_card(figures, 'depth.valid_share', 'of all pixels'),
+        depth = [_card(figures, 'holdout.mae', _against(
+                     figures, 'holdout.mae_linear', 'linear interpolation is off by')),
+                 _card(figures, 'holdout.abs_rel', _against(
+                     figures, 'holdout.abs_rel_linear', 'linear interpolation is off by')),
+                 _card(figures, 'depth.valid_share', 'of all pixels'),
                  _card(figures, 'depth.median', 'over the pixels with depth'),
                  _card(figures, 'photo.error', _against(
                      figures, 'photo.unmoved', 'left against moved right image; unmoved'))]

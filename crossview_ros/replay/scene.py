@@ -8,7 +8,7 @@ from crossview_ros.geometry.se3 import compose, invert, make_transform
 from crossview_ros.messages.header import stamp_ns
 from crossview_ros.messages.image import DEPTH_ENCODINGS, read_depth_image
 from crossview_ros.messages.odometry import read_pose
-from crossview_ros.messages.point_cloud2 import read_points
+from crossview_ros.messages.point_cloud2 import read_points_and_intensity
 from crossview_ros.replay.bag import Bag, TopicInfo
 from crossview_ros.replay.pairing import Frame
 from crossview_ros.replay.stamped_topic import StampedTopics
@@ -29,6 +29,7 @@ class Cloud:
     points: np.ndarray           # (N, 3) float32 [m], LiDAR frame
     T_camera_lidar: np.ndarray   # (4, 4), into the optical frame of the image as it is used
     offset_s: float              # its stamp minus that of the image
+    intensity: np.ndarray | None = None   # (N,) float32 in the units of the device
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ class SceneReader:
 
     def _cloud_at(self, message: Any, frame: Frame) -> Cloud:
         T = self._transforms.lookup(frame.left.header.frame_id, message.header.frame_id)
-        return Cloud(read_points(message, self._cloud),
-                     compose(self._T_used_optical(frame), T),
-                     (stamp_ns(message) - frame.stamp_ns) * 1e-9)
+        points, intensity = read_points_and_intensity(message, self._cloud)
+        return Cloud(points, compose(self._T_used_optical(frame), T),
+                     (stamp_ns(message) - frame.stamp_ns) * 1e-9, intensity)
 
     def _depth_at(self, message: Any, frame: Frame) -> np.ndarray:
         ours, theirs = frame.left.header.frame_id, message.header.frame_id

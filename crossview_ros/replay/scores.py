@@ -7,7 +7,7 @@ from crossview_ros.metrics.depth import depth_metrics
 from crossview_ros.metrics.disparity import best_constant_disparity, disparity_metrics
 import numpy as np
 
-RANGE_EDGES_M = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
+RANGE_EDGES_M = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 NUM_CONFIDENCE_BINS = 10
 
 
@@ -44,6 +44,26 @@ class ReliabilityRow:
     share: float        # of all compared pixels, 0..1
 
 
+class RangeSum:
+    """Depth errors by true distance, added up over frames; not for use from two threads."""
+
+    def __init__(self) -> None:
+        """Start without a pixel."""
+        self._sums = np.zeros((len(RANGE_EDGES_M) - 1, 4))
+
+    def add(self, depth: np.ndarray, truth: np.ndarray) -> None:
+        """Take the pixels of one frame, (H, W) [m] each; not finite is missing or unknown."""
+        self._sums += _range_sums(depth, truth)
+
+    def table(self) -> list[RangeRow]:
+        """Return the depth error by true distance; rows without a true pixel are left out."""
+        total = self._sums[:, 0].sum()
+        return [RangeRow(near, far, count / total, found / count, relative / count,
+                         absolute / found if found else float('nan'))
+                for near, far, (count, found, relative, absolute)
+                in zip(RANGE_EDGES_M, RANGE_EDGES_M[1:], self._sums) if count]
+
+
 @dataclass
 class ScoreSum:
     """
@@ -56,8 +76,7 @@ class ScoreSum:
     max_depth: float = 80.0   # [m]
     frames: dict[str, list[float]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
-    _ranges: np.ndarray = field(
-        default_factory=lambda: np.zeros((len(RANGE_EDGES_M) - 1, 4)), repr=False)
+    _ranges: RangeSum = field(default_factory=RangeSum, repr=False)
     _bins: np.ndarray = field(
         default_factory=lambda: np.zeros((NUM_CONFIDENCE_BINS, 3)), repr=False)
 
@@ -74,7 +93,7 @@ class ScoreSum:
         figures = score_frame(depth, disparity, confidence, truth, self.min_depth, self.max_depth)
         self.note(figures)
         if depth is not None and truth.depth is not None:
-            self._ranges += _range_sums(depth, truth.depth)
+            self._ranges.add(depth, truth.depth)
         if disparity is not None and confidence is not None and truth.disparity is not None:
             self._bins += _confidence_sums(disparity, confidence, truth.disparity)
         return figures
@@ -97,11 +116,7 @@ class ScoreSum:
 
     def range_table(self) -> list[RangeRow]:
         """Return the depth error by true distance; rows without a true pixel are left out."""
-        total = self._ranges[:, 0].sum()
-        return [RangeRow(near, far, count / total, found / count, relative / count,
-                         absolute / found if found else float('nan'))
-                for near, far, (count, found, relative, absolute)
-                in zip(RANGE_EDGES_M, RANGE_EDGES_M[1:], self._ranges) if count]
+        return self._ranges.table()
 
     def reliability_table(self) -> list[ReliabilityRow]:
         """Return stated against observed confidence; rows without a pixel are left out."""

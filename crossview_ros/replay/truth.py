@@ -13,6 +13,7 @@ from crossview_ros.messages.image import read_depth_image, read_float_image, rea
 from crossview_ros.messages.odometry import read_pose
 from crossview_ros.replay.inputs import FrameInput
 from crossview_ros.replay.pairing import Frame
+from crossview_ros.replay.path_truth import PathTruth
 from crossview_ros.replay.scores import Truth
 from crossview_ros.replay.stamped_topic import StampedTopics
 from crossview_ros.replay.static_transforms import StaticTransforms
@@ -34,12 +35,15 @@ class GroundTruth:
     It reads the bag beside whoever reads the images. A context manager, for one thread.
     """
 
-    def __init__(self, path: Path, transforms: StaticTransforms = StaticTransforms()) -> None:
+    def __init__(self, path: Path, transforms: StaticTransforms = StaticTransforms(),
+                 poses: PathTruth | None = None) -> None:
         """
         Remember the bag; nothing is read yet.
 
         :param transforms: Serve to turn poses of the base into poses of the camera.
+        :param poses: True poses to use instead of those of the bag.
         """
+        self._poses = poses
         self._topics = StampedTopics(path, TOPICS)
         self._transforms = transforms
         self._offset_px: float | None = None
@@ -113,6 +117,8 @@ class GroundTruth:
         return self._offset_px
 
     def _camera_pose(self, frame: Frame) -> np.ndarray | None:
+        if self._poses is not None:
+            return self._poses.at(frame.index, frame.stamp_ns)
         message = self._find(ODOM_TOPIC, frame.stamp_ns)
         if message is None:
             return None

@@ -4,6 +4,8 @@ import json
 
 from crossview_ros.cli.main import main
 from crossview_ros.data import io
+from crossview_ros.geometry.tiling import TileLayout
+from dpt_folders import random_network, write_folder
 import numpy as np
 import pytest
 
@@ -38,6 +40,39 @@ def test_the_table_has_a_row_for_each_sample_and_the_mean(stereo_folder, capsys)
         [], ['pooled', 'constant', 'unit'], ['L1err', '5.000', 'px'],
         *(['bad@' + limit, '50.000', '%'] for limit in ('0.5', '1.0', '2.0', '3.0')),
         ['D1-all', '50.000', '%'], ['coverage', '100.000', '%']]
+
+
+def test_a_converted_model_is_measured_by_windows_as_close_as_asked_for(stereo_folder, tmp_path,
+                                                                        capsys):
+    write_folder(tmp_path / 'croco', {'stereo': random_network('stereo')}, {'stereo': (32, 32)})
+    calls = []
+
+    def windows(*options):
+        assert main(['evaluate', 'stereo', str(stereo_folder / 'a'), '--model',
+                     str(tmp_path / 'croco'), '--json', '--mode', 'tiled', *options]) == 0
+        return json.loads(capsys.readouterr().out)['scores'][0]['metrics']['epe']['value']
+
+    with pytest.MonkeyPatch.context() as patch:
+        create = TileLayout.create.__func__
+
+        def counted(cls, image_hw, spec, overlap=None):
+            layout = create(cls, image_hw, spec, overlap)
+            calls.append((image_hw, len(layout.corners)))
+            return layout
+        patch.setattr(TileLayout, 'create', classmethod(counted))
+        errors = {overlap: (windows(*overlap), calls[-1])
+                  for overlap in ((), ('--tile-overlap', '0.9'), ('--tile-overlap', '0'))}
+    # 40 x 48 px in steps of at most 9.6, 3.2, 32 px; (1 - 0.9) * 32 is less than 16 / 5
+    assert [count for _, (size_hw, count) in errors.values()] == [2 * 3, 4 * 7, 2 * 2]
+    assert all(size_hw == (40, 48) for _, (size_hw, _) in errors.values())
+    assert all(error > 0 for error, _ in errors.values())
+
+
+def test_an_impossible_overlap_is_refused(stereo_folder, tmp_path, capsys):
+    write_folder(tmp_path / 'croco', {'stereo': random_network('stereo')}, {'stereo': (32, 32)})
+    assert main(['evaluate', 'stereo', str(stereo_folder / 'a'), '--model',
+                 str(tmp_path / 'croco'), '--mode', 'tiled', '--tile-overlap', '1']) == 1
+    assert 'tile_overlap must be in [0, 1)' in capsys.readouterr().err
 
 
 def test_json_has_values_with_units(stereo_folder, capsys):
@@ -86,7 +121,7 @@ def test_depth_says_what_it_leaves_out(stereo_folder, capsys):
 
     captured = capsys.readouterr()
     assert "note: 'b' left out" in captured.err
-    assert captured.out.splitlines()[2].split()[:4] == ['a', 'constant', '0.000', '0.000']
+    assert captured.out.splitlines()[2].split()[:6] == ['a', 'constant', *['1.000'] * 3, '0.000']
 
 
 def test_an_answer_from_a_file_is_scored_without_a_model(tmp_path, capsys):
@@ -97,10 +132,11 @@ def test_an_answer_from_a_file_is_scored_without_a_model(tmp_path, capsys):
                  str(tmp_path / 'true.npy')]) == 0
 
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[0] == ['sample', 'method', 'abs_rel', 'rmse', 'delta_1', 'delta_2', 'delta_3',
-                       'coverage', 'time']
-    assert rows[2] == ['mine', 'mine.npy', '0.500', '1.000', '0.000', '1.000', '1.000', '1.000',
-                       '-']
+    assert rows[0] == ['sample', 'method', 'd1', 'd2', 'd3', 'abs_rel', 'sq_rel', 'rmse',
+                       'rmse_log', 'log10', 'silog', 'coverage', 'time']
+    # 3 against 2: ln 1.5 = 0.405, log10 1.5 = 0.176
+    assert rows[2] == ['mine', 'mine.npy', '0.000', '1.000', '1.000', '0.500', '0.500', '1.000',
+                       '0.405', '0.176', '0.000', '1.000', '-']
 
 
 @pytest.fixture

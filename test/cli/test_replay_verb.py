@@ -20,6 +20,7 @@ class ConstantPerception:
         """Remember the options that it was opened with."""
         self.options = options
         self.backend_name, self.device, self.tasks = 'constant', 'cpu', ('stereo',)
+        self.backend_reason = 'there is no other'
         self.manifest = SimpleNamespace(name='constant', default_size_hw=(240, 320),
                                         licence='Apache-2.0', files={})
 
@@ -68,7 +69,7 @@ def test_replay_writes_what_the_contract_says(bag_path, opened, tmp_path, capsys
         assert text in captured.out
     assert 'replay' in captured.err   # the progress bar
     assert {path.name for path in out.iterdir()} == {
-        'report.html', 'metrics.json', 'outputs.mcap', 'report_pictures'}
+        'report.html', 'metrics.json', 'per_frame.csv', 'outputs.mcap', 'report_pictures'}
     stored = json.loads((out / 'metrics.json').read_text())
     assert stored['mode'] == 'in_process'
     assert stored['command'] == f'crossview replay {bag_path} --out {out} --max-frames 3'

@@ -149,7 +149,8 @@ def test_one_camera_is_replayed_to_the_end_with_flow_alone(make_moving_bag, movi
     assert not [name for name in data.figures if name.split('.')[0] != 'flow']
     with Bag(tmp_path / 'outputs.mcap') as bag:
         assert [topic.name for topic in bag.topics] == [
-            '/optical_flow/confidence', '/optical_flow/image', '/optical_flow/meta']
+            '/optical_flow/color', '/optical_flow/confidence', '/optical_flow/image',
+            '/optical_flow/meta']
     assert any('one moving camera' in note for note in data.notes)
     page = write_report(tmp_path, data).read_text(encoding='utf-8')
     for text in ('answered 4 of 4 images', 'How the image moves', 'Images answered'):

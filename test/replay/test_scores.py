@@ -22,11 +22,12 @@ def test_range_table_counts_by_hand():
     scores.add(DEPTH, None, None, Truth(depth=TRUTH))
     scores.add(DEPTH, None, None, Truth(depth=TRUTH))
     rows = {(row.near_m, row.far_m): row for row in scores.range_table()}
-    assert set(rows) == {(0.0, 2.0), (2.0, 5.0), (20.0, 40.0)}   # 100 m is beyond the table
-    assert rows[0.0, 2.0].abs_rel == pytest.approx(0.1, rel=1e-5)
-    assert rows[0.0, 2.0].mean_abs_m == pytest.approx(0.1, rel=1e-5)
-    assert rows[2.0, 5.0].abs_rel == 1.0 and rows[2.0, 5.0].coverage == 0.0
-    assert np.isnan(rows[2.0, 5.0].mean_abs_m)
+    assert set(rows) == {(0.0, 5.0), (20.0, 40.0)}   # 100 m is beyond the table
+    # 1 m is off by 0.1 m, 4 m is missing and counts as 100 %
+    assert rows[0.0, 5.0].abs_rel == pytest.approx(0.55, rel=1e-5)
+    assert rows[0.0, 5.0].mean_abs_m == pytest.approx(0.1, rel=1e-5)
+    assert rows[0.0, 5.0].coverage == 0.5
+    assert rows[20.0, 40.0].mean_abs_m == pytest.approx(3.0, rel=1e-5)
     assert sum(row.share for row in rows.values()) == pytest.approx(1.0)
 
 
