@@ -2,29 +2,31 @@
 """
 Start perception_node with its topics, parameters, and on request RViz and a bag.
 
-With a bag, what its /tf_static says about the place of the sensors goes to the node as parameters
-first, since TF may be missing or late; the bag starts once the node is active, which may take long
-where a model is loaded. All arguments with their defaults:
+camera:=realsense takes the topics of that driver, and the parameters that suit it, from
+config/cameras/realsense.yaml. With a bag, what its /tf_static says about the place of the sensors
+goes to the node as parameters first, since TF may be missing or late; the bag starts once the node
+is active, which may take long where a model is loaded. All arguments with their defaults:
 ros2 launch crossview_ros perception.launch.py --show-args
 """
 from pathlib import Path
 import subprocess
 import tempfile
-from typing import Any
 
-from launch import LaunchContext, LaunchDescription
+from launch import LaunchContext, LaunchDescription, Substitution
 from launch.actions import (
     DeclareLaunchArgument, ExecuteProcess, GroupAction, OpaqueFunction, RegisterEventHandler)
-from launch.conditions import IfCondition, UnlessCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode, Node, PushRosNamespace, SetParameter
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
+import yaml
 
 SHARE = FindPackageShare('crossview_ros')
 
-# Each argument remaps the topic beside it, so that a driver with names of its own needs no edit.
+# Each argument remaps the topic beside it, so that a driver with names of its own needs no edit;
+# the file of a camera gives others as defaults.
 TOPIC_ARGUMENTS = {
     'left_image': ('left/image_rect', 'stereo input: left image (sensor_msgs/Image)'),
     'left_info': ('left/camera_info', 'stereo input: calibration of the left camera'),
@@ -39,39 +41,77 @@ TOPIC_ARGUMENTS = {
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start what they ask for."""
-    # EqualsSubstitution would be the plain way; Humble has none.
-    with_bag = PythonExpression(["'", LaunchConfiguration('bag'), "' != ''"])
     return LaunchDescription([
         *_deployment_arguments(),
         *_node_arguments(),
-        *[DeclareLaunchArgument(name, default_value=topic, description=description)
-          for name, (topic, description) in TOPIC_ARGUMENTS.items()],
+        *[DeclareLaunchArgument(name, default_value=[CameraTopic(name)], description=description)
+          for name, (_, description) in TOPIC_ARGUMENTS.items()],
         GroupAction([
             PushRosNamespace(LaunchConfiguration('namespace')),
             SetParameter('use_sim_time', ParameterValue(
                 LaunchConfiguration('use_sim_time'), value_type=bool)),
-            _perception_node(Node, [], condition=UnlessCondition(with_bag)),
-            OpaqueFunction(function=_play_bag, condition=IfCondition(with_bag)),
+            OpaqueFunction(function=_start_node),
             _rviz(),
         ]),
     ])
 
 
-def _play_bag(context: LaunchContext) -> list:
+class CameraTopic(Substitution):
+    """The topic of an argument: as the file of the camera says, else that of TOPIC_ARGUMENTS."""
+
+    def __init__(self, argument: str) -> None:
+        """Remember which."""
+        super().__init__()
+        self._argument, self._topic = argument, TOPIC_ARGUMENTS[argument][0]
+
+    def describe(self) -> str:
+        """Return what --show-args tells."""
+        return f"'{self._topic}', or as the file of the camera says"
+
+    def perform(self, context: LaunchContext) -> str:
+        """Return the topic."""
+        path = _camera_file(context)
+        if path is None:
+            return self._topic
+        given = yaml.safe_load(path.read_text())['launch_arguments']['ros__parameters']
+        return given.get(self._argument, self._topic)
+
+
+def _camera_file(context: LaunchContext) -> Path | None:
+    camera = LaunchConfiguration('camera').perform(context)
+    if not camera:
+        return None
+    folder = Path(SHARE.perform(context)) / 'config' / 'cameras'
+    path = Path(camera) if camera.endswith('.yaml') else folder / f'{camera}.yaml'
+    if not path.is_file():
+        known = ', '.join(sorted(file.stem for file in folder.glob('*.yaml')))
+        raise FileNotFoundError(f"camera '{camera}': there is no {path}; expected one of {known}, "
+                                'or the path of a .yaml file')
+    return path
+
+
+def _start_node(context: LaunchContext) -> list:
     """
-    Return the node, placed as the bag says, and what plays the bag to it.
+    Return the node, and with a bag what plays it.
 
     A function, because the handler of an event sees no argument of a launch file that is included
-    in a group.
+    in a group, and a camera may have a file of parameters or not.
     """
-    bag = LaunchConfiguration('bag').perform(context)
+    camera, bag = _camera_file(context), LaunchConfiguration('bag').perform(context)
+    files = [str(camera)] if camera else []
+    return _play_bag(context, bag, files) if bag else [_perception_node(Node, files)]
+
+
+def _play_bag(context: LaunchContext, bag: str, parameter_files: list[str]) -> list:
+    """Return the node, placed as the bag says, and what plays the bag to it."""
     # colcon puts no executable of a package on the PATH
     crossview = ExecutableInPackage('crossview', 'crossview_ros').perform(context)
     extrinsics = Path(tempfile.mkdtemp(prefix='crossview_')) / 'extrinsics.yaml'
     # without a usable /tf_static it says so, and the node starts without a file
     subprocess.run([crossview, 'info', bag, '--extrinsics', extrinsics],
                    stdout=subprocess.DEVNULL, check=False)
-    node = _perception_node(LifecycleNode, [str(extrinsics)] if extrinsics.exists() else [])
+    placed = [str(extrinsics)] if extrinsics.exists() else []
+    node = _perception_node(LifecycleNode, [*parameter_files, *placed])
     # the delay [s] is for subscribers to find the topics before the first message
     play = ExecuteProcess(cmd=['ros2', 'bag', 'play', bag, '--clock', '--delay', '2'],
                           output='screen')
@@ -87,7 +127,12 @@ def _deployment_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'params_file',
             default_value=PathJoinSubstitution([SHARE, 'config', 'nodes', 'perception.yaml']),
-            description='YAML file with node parameters; launch arguments win over it'),
+            description='YAML file with node parameters; camera and launch arguments win over '
+                        'it'),
+        DeclareLaunchArgument(
+            'camera', default_value='',
+            description='driver whose topics are the inputs: realsense, zed, oak, or the path of '
+                        'a .yaml file like those in config/cameras; empty: the arguments below'),
         DeclareLaunchArgument(
             'use_sim_time', default_value='false', choices=['true', 'false'],
             description='take the time from /clock, e.g. with a bag'),
@@ -132,7 +177,7 @@ def _node_arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
-def _perception_node(kind: type[Node], parameter_files: list[str], **options: Any) -> Node:
+def _perception_node(kind: type[Node], parameter_files: list[str]) -> Node:
     """Return the action that starts the node; the files win over params_file."""
     text = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
             for name in ('model', 'backend', 'device', 'mode', 'image_transport')}
@@ -148,7 +193,6 @@ def _perception_node(kind: type[Node], parameter_files: list[str], **options: An
         remappings=[(topic, LaunchConfiguration(name))
                     for name, (topic, _) in TOPIC_ARGUMENTS.items()],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
-        **options,
     )
 
 

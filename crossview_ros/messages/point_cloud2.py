@@ -24,6 +24,18 @@ def read_points(message: Any, topic: str = 'cloud') -> np.ndarray:
     :return: (N, 3) float32 [m] in the cloud's frame; rows that are not finite are left out.
     :raises MessageError: If x, y or z is missing or the sizes contradict the data.
     """
+    return read_points_and_intensity(message, topic)[0]
+
+
+def read_points_and_intensity(message: Any,
+                              topic: str = 'cloud') -> tuple[np.ndarray, np.ndarray | None]:
+    """
+    Read the positions of a cloud, and how strong each echo was.
+
+    :return: As `read_points`; and (N,) float32 of the field ``intensity`` in the units of the
+        device, None where the cloud has none.
+    :raises MessageError: As `read_points`.
+    """
     cloud = read_cloud(message, topic).reshape(-1)
     for name in 'xyz':
         if name not in (cloud.dtype.names or ()) or cloud.dtype[name].shape:
@@ -33,7 +45,10 @@ def read_points(message: Any, topic: str = 'cloud') -> np.ndarray:
     with np.errstate(over='ignore', invalid='ignore'):   # a float64 beyond float32 is no place
         for column, name in enumerate('xyz'):
             points[:, column] = cloud[name]
-    return points[np.isfinite(points).all(axis=1)]
+    known = np.isfinite(points).all(axis=1)
+    if 'intensity' not in cloud.dtype.names or cloud.dtype['intensity'].shape:
+        return points[known], None
+    return points[known], cloud['intensity'][known].astype(np.float32)
 
 
 def read_cloud(message: Any, topic: str = 'cloud') -> np.ndarray:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth, its confidence, disparity and points, each under the header of the left image."""
+"""Depth, its confidence, disparity and points, each under the header of the (left) image."""
 from typing import Any
 
 from crossview_ros.geometry.projection import back_project
@@ -21,20 +21,22 @@ DISPARITY, POINTS = 'disparity', 'points'
 
 
 class DepthOutputs(OutputGroup):
-    """Publishes depth always, the others while somebody listens."""
+    """Publishes depth always, the others while somebody listens; disparity is that of a pair."""
 
     task = 'depth'
 
-    def __init__(self, node: LifecycleNode, depth_encoding: str) -> None:
+    def __init__(self, node: LifecycleNode, depth_encoding: str, mode: str) -> None:
         """
         Advertise.
 
         :param depth_encoding: '32FC1' (metres) or '16UC1' (millimetres).
+        :param mode: 'stereo' or 'sequential'.
         """
         self._encoding = depth_encoding
         self._depth = 'depth/image' if depth_encoding == '32FC1' else 'depth/image_raw'
+        of_pair = {DISPARITY: DisparityImage} if mode == 'stereo' else {}
         super().__init__(node, {self._depth: Image, CAMERA_INFO: CameraInfo, CONFIDENCE: Image,
-                                DISPARITY: DisparityImage, POINTS: PointCloud2})
+                                **of_pair, POINTS: PointCloud2})
 
     def _publish(self, result: Any, data: FrameInput,
                  settings: PerceptionNodeParameters) -> bool:
@@ -43,11 +45,11 @@ class DepthOutputs(OutputGroup):
         header = {'stamp_ns': data.stamp_ns, 'frame_id': data.frame_id}
         depth = to_millimetres(result.depth) if self._encoding == '16UC1' else result.depth
         # camera_info goes first: who pairs the two has it when the image comes
-        self._send(CAMERA_INFO, write_camera_info(CameraInfo(), data.rig.left, **header))
+        self._send(CAMERA_INFO, write_camera_info(CameraInfo(), data.camera, **header))
         self._send(self._depth, write_image(Image(), depth, self._encoding, **header))
         if result.confidence is not None and self._wanted(CONFIDENCE):
             self._send(CONFIDENCE, write_image(Image(), result.confidence, '32FC1', **header))
-        if self._wanted(DISPARITY):
+        if result.disparity is not None and self._wanted(DISPARITY):
             self._send(DISPARITY, write_disparity_image(
                 DisparityImage(), result.disparity, data.rig, settings.min_depth,
                 settings.max_depth, **header))
@@ -76,12 +78,12 @@ def decimated_points(depth: np.ndarray, data: FrameInput,
     """
     Turn every ``stride``-th row and column of a depth image into points with colour.
 
-    :return: (h, w, 3) float32 [m] in the left optical frame, NaN where depth is not finite; and
+    :return: (h, w, 3) float32 [m] in the (left) optical frame, NaN where depth is not finite; and
         (h, w, 3) uint8 RGB. Rows and columns beyond the last multiple of the stride are left out.
     """
     stride = min(stride, *depth.shape)
     rows, columns = depth.shape[0] // stride, depth.shape[1] // stride
     window = np.s_[:rows * stride:stride, :columns * stride:stride]
-    camera = data.rig.left.cropped(0, 0, columns * stride, rows * stride)
+    camera = data.camera.cropped(0, 0, columns * stride, rows * stride)
     points = back_project(depth[window], camera.scaled(columns, rows))
     return points, data.left[window]

@@ -30,6 +30,11 @@ class FrameInput:
     stamp_ns: int
     frame_id: str
 
+    @property
+    def camera(self) -> PinholeCamera:
+        """Return the calibration of the (left) image."""
+        return self.rig.left if isinstance(self.rig, StereoRig) else self.rig
+
 
 class InputReader(Protocol):
     """Reads matched sets; called from the worker thread, properties from any."""

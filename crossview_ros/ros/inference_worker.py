@@ -47,7 +47,8 @@ class InferenceWorker:
     def __init__(self, engine: Any, reader: InputReader,
                  publish: Callable[[Any, FrameInput], None],
                  on_error: Callable[[str, str], None],
-                 on_reset: Callable[[], None] = lambda: None) -> None:
+                 on_reset: Callable[[], None] = lambda: None,
+                 points_for: Callable[[FrameInput], Any] = lambda data: None) -> None:
         """
         Start the thread.
 
@@ -55,10 +56,12 @@ class InferenceWorker:
         :param publish: Called with each result and its input, in the worker's thread.
         :param on_error: Called with kind and text of each failure, in the worker's thread.
         :param on_reset: Called when the engine forgets earlier frames.
+        :param points_for: Returns the cloud that belongs to an input, or None; called in the
+            worker's thread.
         """
         self.reader = reader
         self._engine, self._publish, self._on_error = engine, publish, on_error
-        self._on_reset = on_reset
+        self._on_reset, self._points_for = on_reset, points_for
         self._slot: LatestSlot[MatchedSet] = LatestSlot()
         self._facts = WorkerFacts()
         self._latencies: deque[float] = deque(maxlen=NUM_LATENCIES)
@@ -136,8 +139,10 @@ class InferenceWorker:
         if matched.epoch != self._epoch or data.rig != self._rig:
             self.reset()   # time began anew, or another camera: nothing to compare with
             self._epoch, self._rig = matched.epoch, data.rig
+        cloud = self._points_for(data)
         start_s = time.perf_counter()
-        result = self._engine.process(data.left, data.right, data.rig, data.stamp_ns)
+        result = self._engine.process(data.left, data.right, data.rig, data.stamp_ns,
+                                      cloud=cloud)
         elapsed_ms = 1e3 * (time.perf_counter() - start_s)
         self._publish(result, data)
         self._clear(INFERENCE_FAILED)

@@ -62,6 +62,11 @@ class CloudBuffer:
                                  for stamp, message in self._clouds), key=lambda c: abs(c[0]))
         return message, delta_ns
 
+    @property
+    def newest_ns(self) -> int:
+        """Return the stamp of the newest cloud; 0 if empty."""
+        return self._clouds[-1][0] if self._clouds else 0
+
     def _period_ns(self) -> float:
         """Return the usual time between two clouds; 0 while there is only one."""
         stamps = [stamp for stamp, _ in self._clouds]

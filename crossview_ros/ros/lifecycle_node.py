@@ -230,7 +230,8 @@ class PerceptionNode(LifecycleNode):
 
     def _idle_health(self) -> Health:
         if self._loader is not None:
-            return Health('inference', OK, f'loading the model {self.settings.model}')
+            return Health('inference', OK, ': '.join(filter(None, (
+                f'loading the model {self.settings.model}', self._loader.progress))))
         if self._load_error:
             return Health('inference', ERROR, self._load_error)
         return Health('inference', OK,

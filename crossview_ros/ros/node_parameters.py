@@ -14,6 +14,7 @@ from crossview_ros.ros.settings import checked, ros_name, setting, suggestion
 
 BACKENDS = ('auto', 'torch', 'onnxruntime', 'tensorrt', 'tensorrt_rtx')
 DEVICES = ('auto', 'cpu', 'cuda')
+PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16', 'int8')
 MODES = ('stereo', 'sequential')
 INFERENCE_MODES = ('single', 'tiled')
 DEPTH_ENCODINGS = ('32FC1', '16UC1')
@@ -22,7 +23,6 @@ LOST_POLICIES = ('silent', 'inflate', 'null')
 FLOW_UNITS = ('pixel', 'pixel_per_second')
 STAMP_REFERENCES = ('start', 'middle', 'end')
 TASKS = ('depth', 'flow', 'odometry')
-TASKS_OF_MODE = {'stereo': TASKS, 'sequential': ('flow',)}
 NO_POSE = (0.0,) * 7   # x y z qx qy qz qw without a rotation: not given
 
 
@@ -38,6 +38,12 @@ class PerceptionNodeParameters:
                                    'their camera_info')
     depth_enabled: bool = setting(
         True, 'publish depth, disparity and points', name='depth.enabled')
+    lidar_guidance: bool = setting(
+        True, 'make depth of one camera from the cloud on points_in and the network; false: the '
+        'cloud only judges it', name='depth.lidar_guidance')
+    unscaled_depth: bool = setting(
+        False, 'with one camera and no cloud, publish depth and odometry of a model that cannot '
+        'know their scale: all lengths may be wrong by one common factor', name='depth.unscaled')
     flow_enabled: bool = setting(True, 'publish the optical flow', name='flow.enabled')
     odometry_enabled: bool = setting(
         True, 'estimate and publish the motion of the base', name='odometry.enabled')
@@ -77,6 +83,12 @@ class PerceptionNodeParameters:
         name='inference.tile_batch')
     num_threads: int = setting(
         0, 'CPU threads of the network; 0: as the backend chooses', low=0, high=256)
+    engine_precision: str = setting(
+        'auto', "precision of the network's products; auto: as the backend chooses",
+        choices=PRECISIONS, name='engine.precision')
+    engine_cache_dir: str = setting(
+        '', 'folder of exported graphs, engines and the choice of backend: auto; empty: '
+        '~/.cache/crossview_ros', name='engine.cache_dir')
     min_depth: float = setting(
         0.1, 'nearer depths are published as -Inf [m]', low=0.001, high=1000.0, dynamic=True)
     max_depth: float = setting(
@@ -112,7 +124,8 @@ class PerceptionNodeParameters:
     lidar_stamp_reference: str = setting(
         'middle', 'moment of the scan that the stamp of a cloud tells', choices=STAMP_REFERENCES)
     lidar_max_delay: float = setting(
-        0.1, 'largest time between an image and the cloud that depth is compared with [s]',
+        0.1, 'largest time between an image and the cloud that depth is compared with or made '
+        'from [s]',
         low=0.0, high=10.0, dynamic=True)
     input_timeout: float = setting(
         5.0, 'without a matched set for so long, say what is missing [s]', low=0.5, high=3600.0,
@@ -138,14 +151,9 @@ class PerceptionNodeParameters:
         self._check_tasks()
 
     @property
-    def enabled_tasks(self) -> tuple[str, ...]:
+    def tasks(self) -> tuple[str, ...]:
         """Tasks that are switched on."""
         return tuple(task for task in TASKS if getattr(self, f'{task}_enabled'))
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Tasks that are switched on and that the mode allows."""
-        return tuple(task for task in self.enabled_tasks if task in TASKS_OF_MODE[self.mode])
 
     @property
     def inference_size_hw(self) -> tuple[int, int] | None:
@@ -185,13 +193,9 @@ class PerceptionNodeParameters:
                                   f'qz qw) must have length 1, got {length:g}')
 
     def _check_tasks(self) -> None:
-        if not self.enabled_tasks:
+        if not self.tasks:
             raise ConfigError('nothing to do: set one of '
                               f'{", ".join(f"{task}.enabled" for task in TASKS)} to true')
-        if not self.tasks:
-            raise ConfigError(f'{" and ".join(self.enabled_tasks)}: not available in this mode '
-                              f"('{self.mode}': one camera, no depth); set mode: stereo or "
-                              'flow.enabled: true')
 
 
 def defaults_of(task: str | None) -> PerceptionNodeParameters:

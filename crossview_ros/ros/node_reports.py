@@ -3,10 +3,11 @@
 from typing import Any
 
 from crossview_ros.ros import health
-from crossview_ros.ros.health import Health
+from crossview_ros.ros.health import Health, OK
 from crossview_ros.ros.odometry_outputs import OdometryOutputs
 from crossview_ros.ros.pipeline import LIDAR, Pipeline
-from crossview_ros.ros.task_health import lidar_health, missing_task_health, tracking_health
+from crossview_ros.ros.task_health import (
+    depth_needs_cloud, lidar_health, missing_task_health, tracking_health)
 from crossview_ros.ros.watchdog import likely_cause, report, SyncFacts, TopicFacts
 from rclpy.node import Node
 
@@ -79,7 +80,14 @@ class NodeReports:
         pipeline, settings = self._pipeline, self._pipeline.settings
         found = [missing_task_health(task, reason)
                  for task, reason in pipeline.missing_tasks.items()]
+        waits = not pipeline.lidar.used and depth_needs_cloud(
+            settings, pipeline.engine.tasks, getattr(pipeline.engine, 'depth_is_metric', True))
         for outputs in pipeline.outputs:
+            if waits and outputs.task != 'flow':
+                found.append(Health(f'{outputs.topic} frequency', OK, (
+                    f'waits for a cloud on {LIDAR}, which gives the scale (parameter '
+                    'depth.unscaled: publish without)')))
+                continue
             found.append(health.frequency_health(
                 f'{outputs.topic} frequency', outputs.rate, now_s, settings.min_frequency,
                 settings.input_timeout, outputs.facts()))
@@ -106,6 +114,8 @@ def about(engine: Any) -> dict[str, str]:
     manifest = getattr(engine, 'manifest', None)
     values = {'Model': getattr(manifest, 'name', 'unknown'),
               'Backend': getattr(engine, 'backend_name', 'unknown'),
+              'Backend chosen': getattr(engine, 'backend_reason', 'unknown'),
               'Device': getattr(engine, 'device', 'unknown'),
+              'Precision': getattr(engine, 'precision', 'unknown'),
               'Tasks': ', '.join(getattr(engine, 'tasks', ()))}
     return values

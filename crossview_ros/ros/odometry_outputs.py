@@ -43,6 +43,7 @@ class OdometryOutputs(OutputGroup):
         self._missing = ''   # what is needed to place the camera on the base
         self._num_inliers: int | None = None
         self._counts: Counter[TrackingStatus] = Counter()
+        self._num_gaps = 0
         self._last_ns = 0
         self._T_odom_base: np.ndarray | None = None
         self._tf: TransformOutput | None = None
@@ -59,7 +60,8 @@ class OdometryOutputs(OutputGroup):
     def tracking(self) -> TrackingFacts:
         """Return what is known about the tracking."""
         return TrackingFacts(self._status.value, self._reason, self._missing, self._num_inliers,
-                             {status.value: count for status, count in self._counts.items()})
+                             {status.value: count for status, count in self._counts.items()},
+                             self._num_gaps)
 
     def _publish(self, result: Any, data: FrameInput,
                  settings: PerceptionNodeParameters) -> bool:
@@ -67,6 +69,7 @@ class OdometryOutputs(OutputGroup):
         self._reason = getattr(result, 'lost_reason', '')
         self._num_inliers = getattr(result, 'num_inliers', None)
         self._counts[self._status] += 1
+        self._num_gaps += getattr(result, 'gap_s', 0.0) > 0
         if not data.stamp_ns or 0 <= self._last_ns - data.stamp_ns < RESTART_NS:
             return False   # without a time, or not newer than what went out
         if self._status is TrackingStatus.LOST:

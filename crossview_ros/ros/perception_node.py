@@ -13,12 +13,12 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(args: list[str] | None = None,
-         engine_factory: Callable[[Any], Any] | None = None, task: str | None = None) -> int:
+         engine_factory: Callable[[Any, Any], Any] | None = None, task: str | None = None) -> int:
     """
     Run the node in this process, which serves nothing else.
 
     :param args: Command line without the program's name; None: sys.argv.
-    :param engine_factory: Settings -> something with the methods of Perception; None: Perception.
+    :param engine_factory: As `EngineFactory`; None: Perception.
     :param task: 'depth', 'flow' or 'odometry', the only one that is on by default; None: all.
     :return: Exit code: 0 when ended by SIGINT or SIGTERM, 1 when it could not start.
     """

@@ -68,7 +68,7 @@ class Pipeline:
             made.pop_all()
         self.lidar = LidarMonitor(self.transforms, settings, self.lidar_inputs.names[LIDAR], log)
         self.worker = InferenceWorker(engine, self._new_reader(), self._publish, self._on_error,
-                                      self._on_reset)
+                                      self._on_reset, self._points_for)
 
     def activate(self) -> None:
         """Begin to answer."""
@@ -129,7 +129,8 @@ class Pipeline:
         """Make the outputs of the tasks that run; ``made`` undoes it."""
         settings = self.settings
         makers = {
-            'depth': lambda: DepthOutputs(self._node, settings.depth_encoding),
+            'depth': lambda: DepthOutputs(self._node, settings.depth_encoding,
+                                          settings.mode),
             'flow': lambda: FlowOutputs(self._node),
             'odometry': lambda: OdometryOutputs(self._node, settings, self.transforms,
                                                 self._log)}
@@ -200,7 +201,21 @@ class Pipeline:
         for outputs in self.outputs:
             outputs.publish(result, data, self.settings)
         self.age_s = (self._node.get_clock().now().nanoseconds - data.stamp_ns) * 1e-9
-        self.lidar.compare(result.depth, data, self.settings)
+        if not self._is_guided:   # else it would be judged by what it is made from
+            self.lidar.compare(result.depth, data, self.settings)
+
+    @property
+    def _is_guided(self) -> bool:
+        """Tell whether depth is made from clouds."""
+        return self.settings.mode == 'sequential' and self.settings.lidar_guidance \
+            and any(outputs.task != 'flow' for outputs in self.outputs)
+
+    def _points_for(self, data: FrameInput) -> Any:
+        """Return the points that belong to an image, where depth is made from clouds."""
+        topic = self.lidar_inputs.by_stream[LIDAR].topic
+        if not self._is_guided or not (self.lidar.used or self._node.count_publishers(topic)):
+            return None
+        return self.lidar.points_for(data, self.settings)
 
     def _on_error(self, kind: str, text: str) -> None:
         self._log.error(kind, f'{ERROR_TITLES[kind]}: {text}')

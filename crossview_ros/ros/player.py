@@ -38,14 +38,16 @@ class BagPlayer:
     Publish the messages of a bag in the order and, at rate 1, the pace of their record time.
 
     A context manager: entering joins ROS and makes the publishers, so that subscribers can be
-    waited for. Messages go out as the bytes that were recorded; topics of a type that is not
-    installed are left out. `play` runs in the caller's thread; `stop` may come from any.
+    waited for. Messages go out as the bytes that were recorded, unless they are changed; topics
+    of a type that is not installed are left out. `play` runs in the caller's thread; `stop` may
+    come from any.
     """
 
     def __init__(self, path: str | Path, *, rate: float = 1.0, loop: bool = False,
                  clock: bool = False, remap: Mapping[str, str] | None = None,
                  topics: Iterable[str] | None = None, max_frames: int | None = None,
-                 frame_topic: str | None = None) -> None:
+                 frame_topic: str | None = None,
+                 changes: Mapping[str, Callable[[Any], Any]] | None = None) -> None:
         """
         Remember what to play.
 
@@ -58,6 +60,7 @@ class BagPlayer:
         :param max_frames: End each pass after so many messages of ``frame_topic``, and what was
             recorded before the next of them.
         :param frame_topic: Goes with max_frames; by default the first image topic.
+        :param changes: Topic of the bag -> what to do to its messages before they go out.
         :raises ConfigError: If rate or max_frames is not positive.
         """
         if not rate > 0:
@@ -71,6 +74,7 @@ class BagPlayer:
         self.skipped: dict[str, str] = {}         # topic of the bag -> why it is left out
         self._topics = None if topics is None else set(topics)
         self._frame_topic = frame_topic
+        self._changes = dict(changes or {})
         self._with_clock = clock
         self._bag = Bag(self.path)
         self._session = NodeSession('bag_player')
@@ -151,11 +155,13 @@ class BagPlayer:
         """Tell whether anything was published."""
         start_s, start_ns, frames, any_published = time.monotonic(), None, 0, False
         frame_topic = self._frame_topic or self._first_image_topic()
-        for topic, _, time_ns, raw in self._bag.raw_messages(list(self._publishers)):
+        for topic, kind, time_ns, raw in self._bag.raw_messages(list(self._publishers)):
             start_ns = time_ns if start_ns is None else start_ns
             frames += topic == frame_topic
             if self.max_frames is not None and frames > self.max_frames:
                 break
+            if topic in self._changes:
+                raw = self._bag.changed(raw, kind, self._changes[topic])
             if not self._sleep_until(start_s, start_ns, time_ns):
                 break
             if on_published is not None:

@@ -7,9 +7,10 @@ from typing import Any
 from crossview_ros.ros.health import ERROR, Health, OK, texts, WARN
 from crossview_ros.ros.node_parameters import PerceptionNodeParameters
 
-MODE = 'not available in this mode'
-# what the engine calls the tasks of the node
-ENGINE_TASKS = {'depth': 'stereo', 'flow': 'flow', 'odometry': 'odometry'}
+# mode -> task of the node -> what the engine calls that which it needs
+ENGINE_TASKS = {
+    'stereo': {'depth': ('stereo',), 'flow': ('flow',), 'odometry': ('odometry',)},
+    'sequential': {'depth': ('depth',), 'flow': ('flow',), 'odometry': ('odometry', 'depth')}}
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class TrackingFacts:
     missing: str = ''                # what the pose of the base lacks
     num_inliers: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)   # frames by status
+    num_gaps: int = 0                # times that the path was guessed across frames unseen
 
 
 @dataclass(frozen=True)
@@ -33,28 +35,46 @@ class LidarFacts:
     num_compared: int = 0
     num_unmatched: int = 0             # images without a cloud near enough
     num_damaged: int = 0               # clouds that cannot be read
+    num_guided: int = 0                # images whose depth was made from a cloud
 
 
 def missing_tasks(settings: PerceptionNodeParameters, engine_tasks: Any) -> dict[str, str]:
     """Return {task: why it does not run} of the tasks that are switched on."""
     reasons = {}
-    for task in settings.enabled_tasks:
-        if task not in settings.tasks:
-            reasons[task] = MODE
-        elif ENGINE_TASKS[task] not in engine_tasks:
+    from_lidar = {'depth'} if depth_needs_cloud(settings, engine_tasks) else set()
+    for task in settings.tasks:
+        missing = set(ENGINE_TASKS[settings.mode][task]) - set(engine_tasks) - from_lidar
+        if 'depth' in missing:
+            reasons[task] = f"the model '{settings.model}' has no depth head for one camera"
+        elif missing:
             reasons[task] = f"the model '{settings.model}' cannot do it"
     return reasons
 
 
+def depth_needs_cloud(settings: PerceptionNodeParameters, engine_tasks: Any,
+                      metric: bool = True) -> bool:
+    """
+    Tell whether depth of one camera waits for a LiDAR.
+
+    :param metric: The model's depth of one view can be in true metres.
+    """
+    if settings.mode != 'sequential':
+        return False
+    if 'depth' in engine_tasks:
+        return not (metric or settings.unscaled_depth)
+    return settings.lidar_guidance and 'stereo' in engine_tasks
+
+
 def missing_task_health(task: str, reason: str) -> Health:
-    """Report a task that does not run; that a mode has none is no fault."""
-    return Health(task, OK if reason == MODE else WARN, reason)
+    """Report a task that does not run."""
+    return Health(task, WARN, reason)
 
 
 def tracking_health(facts: TrackingFacts) -> Health:
     """Judge the odometry."""
     values = {'Status': facts.status, **{f'Frames {status}': count
-                                         for status, count in sorted(facts.counts.items())}}
+                                         for status, count in sorted(facts.counts.items())},
+              'Gaps guessed across': facts.num_gaps}
     if facts.num_inliers is not None:
         values['Inliers'] = facts.num_inliers
     if facts.missing:
@@ -68,7 +88,8 @@ def lidar_health(facts: LidarFacts) -> Health:
     """Report how depth and LiDAR agree."""
     values: dict[str, Any] = {
         'Images compared': facts.num_compared, 'Images without a cloud': facts.num_unmatched,
-        'Clouds that cannot be read': facts.num_damaged}
+        'Clouds that cannot be read': facts.num_damaged,
+        'Images guided by a cloud': facts.num_guided}
     found = facts.agreement
     if found is not None:
         values |= {'Coverage': f'{found.coverage:.4f}', 'Bias (m)': f'{found.bias_m:.4f}',
@@ -77,6 +98,8 @@ def lidar_health(facts: LidarFacts) -> Health:
         values['Cloud after image (s)'] = f'{facts.delta_s:.4f}'
     if facts.problem:
         return Health('lidar', WARN, facts.problem, texts(values))
+    if facts.num_guided:
+        return Health('lidar', OK, f'{facts.num_guided} images guided', texts(values))
     if found is None:
         return Health('lidar', OK, 'no comparison yet', texts(values))
     return Health('lidar', OK, f'abs_rel {found.abs_rel:.3f} over {found.num_points} points',

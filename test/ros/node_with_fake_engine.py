@@ -18,6 +18,7 @@ import numpy as np
 
 DISPARITY_PX = 8.0
 FLOW_PX = 3.0, -4.0
+ONE_CAMERA_DEPTH_M = 7.0
 STEP_M = 0.1   # along the optical axis, per frame
 TASKS = 'stereo', 'flow', 'odometry'
 BEHAVIOUR = json.loads(os.environ.get('FAKE_ENGINE', '{}'))
@@ -46,10 +47,13 @@ class FakeEngine:
                   'previous_stamp_ns': self.previous_ns}
         if right is not None:
             fields |= self.wall(left.shape[:2], rig)
+        elif 'depth' in self.tasks:
+            depth = np.full(left.shape[:2], ONE_CAMERA_DEPTH_M, np.float32)
+            fields |= {'depth': depth, 'confidence': np.full_like(depth, 0.5)}
         if self.previous_ns is not None:
             fields['flow'] = np.full((*left.shape[:2], 2), FLOW_PX, np.float32)
             fields['flow_confidence'] = np.full(left.shape[:2], 0.25, np.float32)
-        fields |= self.motion(right is not None)
+        fields |= self.motion(fields['depth'] is not None)
         self.previous_ns = stamp_ns
         return SimpleNamespace(**fields)
 
@@ -62,10 +66,10 @@ class FakeEngine:
         return {'depth': depth, 'disparity': disparity,
                 'confidence': np.full_like(depth, 0.5)}
 
-    def motion(self, stereo):
+    def motion(self, has_depth):
         """Return the fields of the odometry."""
         status = TrackingStatus.OK
-        if not stereo:
+        if not has_depth:
             status = TrackingStatus.OFF
         elif self.previous_ns is None:
             status = TrackingStatus.INITIALISING
@@ -93,9 +97,10 @@ class FakeEngine:
         """Free nothing."""
 
 
-def open_fake(settings):
+def open_fake(settings, progress):
     """Take as long as asked to load."""
     behaviour = {key: value for key, value in BEHAVIOUR.items() if key != 'task'}
+    progress('building stereo: 40 %')
     time.sleep(behaviour.pop('load_s', 0.0))
     if behaviour.pop('fail_load', False):
         raise BackendError(f'no model {settings.model}')

@@ -7,7 +7,7 @@ from crossview_ros.messages.image import read_float_image, read_image
 from crossview_ros.messages.odometry import read_pose
 from live_messages import CAMERA_ON_BASE, HEIGHT, LEFT_FRAME, WIDTH
 from live_node import LiveNode, ONE_CAMERA, STEP_NS, TOPICS
-from node_with_fake_engine import FLOW_PX, STEP_M
+from node_with_fake_engine import FLOW_PX, ONE_CAMERA_DEPTH_M, STEP_M
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage
@@ -134,16 +134,37 @@ def test_a_lost_pose_is_told_as_the_policy_says(policy):
             assert message.pose.pose.orientation.w == 0.0
 
 
-def test_one_camera_gives_flow_and_says_that_the_rest_is_not_available():
-    with LiveNode({'mode': 'sequential', 'flow_units': 'pixel_per_second'}, topics=only(FLOW),
-                  camera={'topics': ONE_CAMERA}) as live:
+def test_one_camera_gives_flow_and_says_that_the_model_lacks_the_rest():
+    with LiveNode({'mode': 'sequential', 'flow_units': 'pixel_per_second'}, {'tasks': ['flow']},
+                  topics=only(FLOW), camera={'topics': ONE_CAMERA}) as live:
         live.until_answering()
         live.answer(live.send(), FLOW)
         flow = read_float_image(live.answer(live.send(), FLOW))
         np.testing.assert_allclose(flow[0, 0], np.array(FLOW_PX) / (STEP_NS * 1e-9), rtol=1e-6)
         for task in ('depth', 'odometry'):
             level, text, _ = live.wait_for(task, lambda *_: True)
-            assert (level, text) == (0, 'not available in this mode')
+            assert (level, text) == (
+                1, "the model 'crossview_tiny' has no depth head for one camera")
+
+
+def test_one_camera_gives_depth_and_odometry_where_the_model_has_a_depth_head():
+    topics = {**only('depth/image', FLOW, ODOM), 'points': 'sensor_msgs/msg/PointCloud2',
+              'depth/camera_info': 'sensor_msgs/msg/CameraInfo',
+              'depth/confidence': 'sensor_msgs/msg/Image'}
+    with LiveNode({'mode': 'sequential', **PLACED}, {'tasks': ['depth', 'flow', 'odometry']},
+                  topics=topics, camera={'topics': ONE_CAMERA}) as live:
+        live.until_answering()
+        before = live.answer(live.send(), ODOM)
+        stamp = live.send()
+        assert position(live.answer(stamp, ODOM))[0] > position(before)[0]
+        assert (read_float_image(live.answer(stamp, 'depth/image')) == ONE_CAMERA_DEPTH_M).all()
+        assert (read_float_image(live.answer(stamp, 'depth/confidence')) == 0.5).all()
+        assert live.answer(stamp, 'depth/camera_info').width == WIDTH
+        points = live.answer(stamp, 'points')
+        assert points.width * points.height > 0
+        names = {name for name, _ in live.camera.topic_names()}
+        assert f'{live.namespace}/depth/image' in names
+        assert f'{live.namespace}/disparity' not in names
 
 
 @pytest.mark.parametrize('task, topic', [('depth', 'depth/image'), ('flow', FLOW),

@@ -14,6 +14,7 @@ from crossview_ros.ros.frame_input import FrameInput
 from crossview_ros.ros.node_parameters import NO_POSE, PerceptionNodeParameters
 from crossview_ros.ros.throttled_log import ThrottledLog
 from crossview_ros.ros.transform_output import TransformOutput
+from fake_publishers import FakeNode
 from geometry_msgs.msg import TransformStamped
 import numpy as np
 import pytest
@@ -28,35 +29,6 @@ CAMERA = PinholeCamera(13, 10, 20.0, 20.0, 6.0, 4.5)
 RIG = StereoRig(CAMERA, CAMERA, 0.1)
 
 
-class FakePublisher:
-    """Records messages; has as many subscribers as it is told."""
-
-    def __init__(self, topic, subscribers):
-        """Record nothing yet."""
-        self.topic_name, self.subscribers, self.messages = topic, subscribers, []
-
-    def get_subscription_count(self):
-        """Return what was told."""
-        return self.subscribers
-
-    def publish(self, message):
-        """Record."""
-        self.messages.append(message)
-
-
-class FakeNode:
-    """Makes fake publishers."""
-
-    def __init__(self, listened_to):
-        """Give subscribers to these topics."""
-        self.listened_to, self.publishers = listened_to, {}
-
-    def create_lifecycle_publisher(self, kind, topic, profile, **_):
-        """Return a fake publisher."""
-        self.publishers[topic] = FakePublisher(topic, int(topic in self.listened_to))
-        return self.publishers[topic]
-
-
 def frame_input(rng):
     """Return an input with random colours."""
     image = rng.integers(0, 256, (10, 13, 3), np.uint8)
@@ -69,7 +41,8 @@ def published(listened_to, rng):
     result = SimpleNamespace(depth=np.ones((10, 13), np.float32),
                              disparity=np.full((10, 13), 2.0, np.float32),
                              confidence=np.ones((10, 13), np.float32))
-    DepthOutputs(node, '32FC1').publish(result, frame_input(rng), PerceptionNodeParameters())
+    DepthOutputs(node, '32FC1', 'stereo').publish(result, frame_input(rng),
+                                                  PerceptionNodeParameters())
     return {topic: len(publisher.messages) for topic, publisher in node.publishers.items()}
 
 

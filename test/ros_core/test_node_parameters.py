@@ -3,7 +3,7 @@
 import dataclasses
 
 from crossview_ros.errors import ConfigError
-from crossview_ros.ros.model_loader import open_perception
+from crossview_ros.ros.model_loader import engine_tasks_of, open_perception, wanted_tasks
 from crossview_ros.ros.node_parameters import defaults_of, PerceptionNodeParameters, TASKS
 from crossview_ros.ros.settings import ros_name
 import pytest
@@ -74,7 +74,6 @@ def test_every_parameter_is_described_and_every_number_has_a_range(item):
     ({'extrinsics.base_camera': 'here'}, 'extrinsics.base_camera must be a list of numbers'),
     ({'extrinsics.base_camera': [float('inf')] * 7}, 'must hold 7 finite numbers'),
     ({f'{task}.enabled': False for task in TASKS}, 'nothing to do'),
-    ({'mode': 'sequential', 'flow.enabled': False}, 'depth and odometry: not available in this'),
     ({'max_dept': 5.0}, "unknown parameter 'max_dept'; did you mean 'max_depth'"),
 ])
 def test_what_cannot_be_used_is_refused_in_plain_words(values, text):
@@ -93,9 +92,19 @@ def test_an_empty_pose_or_one_of_zeros_is_not_given(value):
     assert DEFAULTS.changed({'extrinsics.base_camera': value}) == DEFAULTS
 
 
-def test_one_camera_allows_flow_alone():
-    assert DEFAULTS.tasks == TASKS
-    assert DEFAULTS.changed({'mode': 'sequential'}).tasks == ('flow',)
+@pytest.mark.parametrize('values, heads, tasks', [
+    ({}, ('flow', 'stereo'), ['stereo', 'flow', 'odometry']),
+    ({}, ('depth', 'flow', 'stereo'), ['stereo', 'flow', 'odometry']),
+    ({'mode': 'sequential'}, ('depth', 'flow', 'stereo'), ['depth', 'flow', 'odometry']),
+    ({'mode': 'sequential'}, ('flow', 'stereo'), ['flow']),
+    ({'mode': 'sequential', 'odometry.enabled': False, 'flow.enabled': False},
+     ('depth', 'flow', 'stereo'), ['depth']),
+    ({'mode': 'sequential', 'depth.enabled': False, 'flow.enabled': False},
+     ('depth', 'flow', 'stereo'), ['depth', 'flow', 'odometry'])])
+def test_the_mode_decides_which_depth_head_the_engine_runs(values, heads, tasks):
+    settings = DEFAULTS.changed(values)
+    possible = engine_tasks_of(heads, settings.mode)
+    assert [task for task in wanted_tasks(settings) if task in possible] == tasks
 
 
 def test_the_inference_size_is_height_before_width():
@@ -120,5 +129,5 @@ def test_how_images_go_through_the_network_reaches_the_engine(monkeypatch, value
             """Nothing to warm up."""
     monkeypatch.setattr(Perception, 'open',
                         lambda model, **options: given.update(options) or Opened())
-    open_perception(DEFAULTS.changed(values))
+    open_perception(DEFAULTS.changed(values), lambda text: None)
     assert expected.items() <= given.items()

@@ -2,6 +2,7 @@
 """Small parts of the node: the model loader, the throttled log, shared memory for images."""
 import os
 import threading
+import time
 
 from crossview_ros.errors import BackendError, CheckpointError
 from crossview_ros.ros import large_messages
@@ -49,18 +50,39 @@ def free_choice(monkeypatch, tmp_path):
 
 
 def test_the_loader_hands_over_what_the_factory_made():
-    loader = ModelLoader(lambda settings: (settings.model, threading.current_thread().name),
-                         SETTINGS)
+    loader = ModelLoader(
+        lambda settings, progress: (settings.model, threading.current_thread().name), SETTINGS)
     assert loader.wait(LIMIT_S)
     assert loader.take() == ('crossview_tiny', 'model_loader')
 
 
 def test_the_loader_tells_while_it_loads():
     release = threading.Event()
-    loader = ModelLoader(lambda settings: release.wait(LIMIT_S), SETTINGS)
-    assert not loader.wait(0.01)
+
+    def load(settings, progress):
+        """Take its time."""
+        progress('building stereo: 40 %')
+        release.wait(LIMIT_S)
+    loader = ModelLoader(load, SETTINGS)
+    assert not loader.wait(0.1)
+    assert loader.progress == 'building stereo: 40 %'
     release.set()
     assert loader.wait(LIMIT_S)
+
+
+def test_an_engine_whose_build_is_given_up_is_not_built_to_the_end():
+    steps = []
+
+    def build(settings, progress):
+        for percent in range(10000):
+            progress(f'{percent} %')
+            steps.append(percent)
+            time.sleep(0.01)
+    loader = ModelLoader(build, SETTINGS)
+    loader.discard(LIMIT_S)
+    assert loader.wait(0.0) and len(steps) < 1000
+    with pytest.raises(BackendError, match='given up'):
+        loader.take()
 
 
 @pytest.mark.parametrize('error, kind, text', [
@@ -68,7 +90,7 @@ def test_the_loader_tells_while_it_loads():
     (OSError('disk'), BackendError, 'crossview_tiny cannot be loaded: OSError: disk'),
 ])
 def test_a_failure_to_load_is_told_to_who_takes(error, kind, text):
-    def fail(settings):
+    def fail(settings, progress):
         raise error
     loader = ModelLoader(fail, SETTINGS)
     assert loader.wait(LIMIT_S)
@@ -78,7 +100,7 @@ def test_a_failure_to_load_is_told_to_who_takes(error, kind, text):
 
 def test_an_engine_that_nobody_took_is_closed():
     engine = Closable()
-    ModelLoader(lambda settings: engine, SETTINGS).discard(LIMIT_S)
+    ModelLoader(lambda settings, progress: engine, SETTINGS).discard(LIMIT_S)
     assert engine.closed
 
 

@@ -16,7 +16,8 @@ AGREEMENT = SimpleNamespace(coverage=0.9, bias_m=-0.1, abs_rel=0.05, num_points=
     ({}, ('stereo', 'flow', 'odometry'), {}),
     ({}, ('stereo',), {'flow': WARN, 'odometry': WARN}),
     ({'flow.enabled': False}, ('stereo', 'odometry'), {}),
-    ({'mode': 'sequential'}, ('flow',), {'depth': OK, 'odometry': OK}),
+    ({'mode': 'sequential'}, ('depth', 'flow', 'odometry'), {}),
+    ({'mode': 'sequential'}, ('flow',), {'depth': WARN, 'odometry': WARN}),
 ])
 def test_a_task_that_does_not_run_is_told_where_it_was_asked_for(settings, engine_tasks,
                                                                  expected):
@@ -25,9 +26,18 @@ def test_a_task_that_does_not_run_is_told_where_it_was_asked_for(settings, engin
             for task, reason in missing.items()} == expected
 
 
+def test_a_model_without_a_depth_head_says_so_with_one_camera():
+    settings = SETTINGS.changed({'mode': 'sequential'})
+    no_head = "the model 'crossview_tiny' has no depth head for one camera"
+    assert missing_tasks(settings, ('flow',)) == {'depth': no_head, 'odometry': no_head}
+    assert missing_tasks(settings, ('depth',)) == dict.fromkeys(
+        ('flow', 'odometry'), "the model 'crossview_tiny' cannot do it")
+
+
 @pytest.mark.parametrize('facts, level, text', [
     (TrackingFacts('initialising'), OK, 'initialising'),
     (TrackingFacts('ok', num_inliers=70, counts={'ok': 3}), OK, 'ok'),
+    (TrackingFacts('ok', num_gaps=2), OK, 'ok'),
     (TrackingFacts('lost', 'too few inliers'), ERROR, 'lost: too few inliers'),
     (TrackingFacts('lost'), ERROR, 'lost'),
     (TrackingFacts('ok', missing='no transform'), ERROR, 'no transform'),
@@ -36,6 +46,7 @@ def test_tracking_is_judged(facts, level, text):
     health = tracking_health(facts)
     assert (health.task, health.level, health.message) == ('tracking', level, text)
     assert health.values.get('Frames ok') == ('3' if facts.counts else None)
+    assert health.values['Gaps guessed across'] == str(facts.num_gaps)
 
 
 @pytest.mark.parametrize('facts, level, text', [
