@@ -14,7 +14,7 @@ GPU_CONFIG ?= config/train/crossview_tiny_gpu.yaml
 GPU_RUN ?= runs/gpu
 GPU_OUT ?= out/gpu
 
-.PHONY: install demo test lint gpu-leg
+.PHONY: install demo test lint bench-accuracy gpu-leg engines
 
 install:
 	@$(PYTHON) .ci/install.py --venv $(VENV)
@@ -28,6 +28,14 @@ test: install
 lint: install
 	$(VENV)/bin/ament_flake8 $(LINTED)
 	$(VENV)/bin/ament_pep257 $(LINTED)
+
+# the shipped model against benchmarks/accuracy.json; needs the samples in ../shared/data
+bench-accuracy: install
+	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/accuracy.py
+
+# TensorRT-RTX's builder on the shipped model and on CroCo-Stereo, no GPU needed; slow
+engines: install
+	$(VENV)/bin/python benchmarks/engines.py
 
 gpu-leg:
 	$(GPU_PYTHON) -m crossview_ros.cli.main finetune $(GPU_CONFIG) --run-dir $(GPU_RUN) \

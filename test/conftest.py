@@ -4,11 +4,14 @@ Set up what every test shares: marks, seeds, thread limits, ROS isolation and th
 
 The environment is set before any test module is imported, so that torch, OpenMP and ROS read it.
 """
+import atexit
 import importlib.util
 import os
 from pathlib import Path
 import random
+import shutil
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -18,6 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # Several suites may run on one small machine: one thread each is quickest and reproducible.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MPLBACKEND', 'Agg')
+# Matplotlib keeps its list of fonts, which takes seconds to make.
+os.environ.setdefault('MPLCONFIGDIR', str(Path('~/.cache/matplotlib').expanduser()))
+# Graphs and choices of backends are made anew by each run of the suite; its processes share them.
+if 'CROSSVIEW_TEST_CACHE' not in os.environ:
+    made = tempfile.mkdtemp(prefix='crossview_cache_')
+    os.environ.update(CROSSVIEW_TEST_CACHE=made, XDG_CACHE_HOME=made)
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
 # Field types of messages are unchecked by default (Jazzy and newer): a wrong one would pass.
 os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
 # Domains 1-101 use no port of the ephemeral range; two suites at once do not hear each other.

@@ -53,16 +53,19 @@ LAYERS = {
                      ('cv2', 'numpy')),
     'runtime.backends': Layer(
         ('geometry', 'messages', 'model_store', 'config', 'errors'), ('numpy',),
-        lazy_ours=('networks',),
-        lazy_third_party=('onnxruntime', 'tensorrt', 'tensorrt_rtx', 'torch')),
+        lazy_ours=('export', 'networks'),
+        lazy_third_party=('cuda', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'torch')),
     'export': Layer(('networks', 'runtime', 'model_store', 'config', 'errors'),
                     ('numpy', 'torch'),
                     lazy_third_party=('onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx')),
     'replay': Layer(('runtime', 'messages', 'metrics', 'geometry', 'data', 'errors'),
-                    ('cv2', 'numpy'), lazy_third_party=('matplotlib', 'rosbags')),
+                    ('cv2', 'numpy'), lazy_third_party=('kiss_icp', 'matplotlib', 'rosbags')),
     'evaluation': Layer(
         ('runtime', 'metrics', 'geometry', 'data', 'messages', 'config', 'errors'),
         ('cv2', 'numpy')),
+    'evaluation.monocular': Layer(
+        ('metrics', 'geometry', 'data', 'model_store', 'config', 'errors'), ('numpy',),
+        lazy_ours=('networks',), lazy_third_party=('torch',)),
     'ros': Layer(('runtime', 'messages', 'metrics', 'geometry', 'config', 'errors', 'replay.bag'),
                  ('message_filters', 'numpy', 'rclpy', 'tf2_ros', '*_interfaces', '*_msgs',
                   'std_srvs'),

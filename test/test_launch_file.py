@@ -2,13 +2,11 @@
 """Check the launch file: its arguments without ROS, what it starts where `launch` is installed."""
 import ast
 import importlib.util
-import json
 from pathlib import Path
 import sys
-import tempfile
 
+from launch_recorder import make_prefix, pairs_after, recorded, RECORDER, run_launch
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH_FILE = ROOT / 'launch' / 'perception.launch.py'
@@ -17,15 +15,7 @@ INPUTS = {'left_image': 'left/image_rect', 'left_info': 'left/camera_info',
           'image': 'image_rect', 'camera_info': 'camera_info', 'points_in': 'points_in'}
 REQUIRED = {'namespace', 'params_file', 'use_sim_time', 'log_level', 'backend', 'model', 'device',
             'mode', 'image_transport', 'rectify', 'depth_topic', 'publish_tf', 'rviz', 'bag',
-            *INPUTS}
-# Stands for an executable: writes down its arguments, and the files that they name.
-RECORDER = f"""#!{sys.executable}
-import json, pathlib, sys
-words = sys.argv[1:]
-files = [pathlib.Path(word) for word in words]
-texts = [path.read_text() for path in files if path.is_file()]
-pathlib.Path(__file__).with_suffix('.json').write_text(json.dumps([words, texts]))
-"""
+            'camera', *INPUTS}
 # Stands for the node: says twice that it is active, and ends once the bag is played.
 ACTIVE = f"""{RECORDER}
 import time
@@ -49,25 +39,8 @@ while not played.exists() and time.monotonic() < end_s:
 
 @pytest.fixture
 def prefix(tmp_path, monkeypatch):
-    """Make an ament prefix, as colcon does, and a PATH where every executable is a recorder."""
-    pytest.importorskip('launch_ros', reason='launch_ros is not installed')
-    files = {
-        'share/ament_index/resource_index/packages/crossview_ros': '',
-        'share/crossview_ros/config/nodes/perception.yaml': '/**: {ros__parameters: {}}\n',
-        'lib/crossview_ros/perception_node': RECORDER,
-        'lib/crossview_ros/crossview': RECORDER,
-        'bin/ros2': RECORDER,
-    }
-    for name, text in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755)
-    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path), prepend=':')
-    monkeypatch.setenv('PATH', str(tmp_path / 'bin'), prepend=':')
-    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
-    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
-    return tmp_path
+    """Return an ament prefix where every executable is a recorder."""
+    return make_prefix(tmp_path, monkeypatch)
 
 
 def launch_file():
@@ -76,36 +49,6 @@ def launch_file():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def run_launch(group_namespace='', **arguments):
-    """Launch, in a group, until everything that was started has ended; return the exit status."""
-    from launch import LaunchDescription, LaunchService
-    from launch.actions import GroupAction, IncludeLaunchDescription
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
-    from launch_ros.actions import PushRosNamespace
-    included = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(LAUNCH_FILE)),
-                                        launch_arguments=list(arguments.items()))
-    service = LaunchService(noninteractive=True)
-    service.include_launch_description(LaunchDescription([
-        GroupAction([PushRosNamespace(group_namespace), included])]))
-    return service.run()
-
-
-def recorded(prefix, name):
-    """Return the arguments of a recorder, and the parameters that its files and flags set."""
-    words, texts = json.loads((prefix / name).with_suffix('.json').read_text())
-    parameters = {}
-    for text in texts:
-        for node in yaml.safe_load(text).values():
-            parameters.update(node['ros__parameters'])
-    return words, parameters
-
-
-def pairs_after(words, flag):
-    """Return {name: value} of every `flag name:=value`."""
-    return dict(words[index + 1].split(':=', 1)
-                for index, word in enumerate(words) if word == flag)
 
 
 def test_every_required_argument_is_declared_with_default_and_description():
@@ -122,11 +65,11 @@ def test_show_args_lists_exactly_the_required_arguments(prefix):
     listed = launch_file().generate_launch_description().get_launch_arguments()
     assert {argument.name for argument in listed} == REQUIRED
     assert all(argument.description and argument.default_value for argument in listed
-               if argument.name not in ('namespace', 'bag'))   # empty by default
+               if argument.name not in ('namespace', 'bag', 'camera'))   # empty by default
 
 
 def test_the_node_starts_with_the_documented_defaults(prefix):
-    assert run_launch() == 0
+    assert run_launch(LAUNCH_FILE) == 0
     words, parameters = recorded(prefix, 'lib/crossview_ros/perception_node')
     remaps = pairs_after(words, '-r')
     assert remaps.pop('__node') == 'perception_node'
@@ -143,7 +86,7 @@ def test_the_node_starts_with_the_documented_defaults(prefix):
 
 def test_arguments_reach_the_node_with_their_types(prefix):
     status = run_launch(
-        namespace='stereo', use_sim_time='true', log_level='debug', model='42',
+        LAUNCH_FILE, namespace='stereo', use_sim_time='true', log_level='debug', model='42',
         publish_tf='false', left_image='/zed/left/image_rect', depth_topic='depth/image_raw')
     assert status == 0
     words, parameters = recorded(prefix, 'lib/crossview_ros/perception_node')
@@ -160,7 +103,7 @@ def test_arguments_reach_the_node_with_their_types(prefix):
 def test_launch_arguments_win_over_the_params_file(prefix):
     params_file = prefix / 'mine.yaml'
     params_file.write_text('/**: {ros__parameters: {device: cuda, max_depth: 12.5}}\n')
-    assert run_launch(params_file=str(params_file), device='cpu') == 0
+    assert run_launch(LAUNCH_FILE, params_file=str(params_file), device='cpu') == 0
     words, parameters = recorded(prefix, 'lib/crossview_ros/perception_node')
     assert parameters['max_depth'] == 12.5
     assert parameters['device'] == 'cpu'
@@ -168,7 +111,8 @@ def test_launch_arguments_win_over_the_params_file(prefix):
 
 def test_a_bag_is_played_once_with_a_clock_when_the_node_is_active(prefix):
     (prefix / 'lib/crossview_ros/perception_node').write_text(ACTIVE)
-    assert run_launch('robot', bag='some/bag', use_sim_time='true', namespace='stereo') == 0
+    assert run_launch(LAUNCH_FILE, 'robot', bag='some/bag', use_sim_time='true',
+                      namespace='stereo') == 0
     words = recorded(prefix, 'bin/ros2')[0]
     assert words == ['bag', 'play', 'some/bag', '--clock', '--delay', '2']
     words = recorded(prefix, 'lib/crossview_ros/crossview')[0]
@@ -181,7 +125,7 @@ def test_a_bag_is_played_once_with_a_clock_when_the_node_is_active(prefix):
 
 
 def test_a_bag_waits_for_a_node_that_is_not_active(prefix):
-    assert run_launch(bag='some/bag') == 0
+    assert run_launch(LAUNCH_FILE, bag='some/bag') == 0
     assert (prefix / 'lib/crossview_ros/perception_node.json').exists()
     assert not (prefix / 'bin/ros2.json').exists()
 
@@ -192,14 +136,14 @@ def test_the_extrinsics_of_a_bag_reach_the_node_of_this_launch_only(prefix):
 import pathlib, sys
 pathlib.Path(sys.argv[-1]).write_text('/**: {{ros__parameters: {{base_frame: body}}}}')
 """)
-    assert run_launch(bag='some/bag') == 0
+    assert run_launch(LAUNCH_FILE, bag='some/bag') == 0
     node = 'lib/crossview_ros/perception_node'
     assert recorded(prefix, node)[1]['base_frame'] == 'body'
     crossview.write_text(RECORDER)
-    assert run_launch(bag='other/bag') == 0
+    assert run_launch(LAUNCH_FILE, bag='other/bag') == 0
     assert 'base_frame' not in recorded(prefix, node)[1]
 
 
 def test_an_unknown_choice_is_refused_before_anything_starts(prefix):
-    assert run_launch(backend='caffe') == 1
+    assert run_launch(LAUNCH_FILE, backend='caffe') == 1
     assert not (prefix / 'lib/crossview_ros/perception_node.json').exists()

@@ -3,7 +3,8 @@
 from types import SimpleNamespace
 
 from crossview_ros.errors import MessageError
-from crossview_ros.messages.point_cloud2 import read_cloud, read_points, write_cloud
+from crossview_ros.messages.point_cloud2 import (
+    read_cloud, read_points, read_points_and_intensity, write_cloud)
 import numpy as np
 import pytest
 
@@ -165,3 +166,13 @@ def test_clouds_of_real_bags_are_read(bag_messages, bag, topic, count):
     if bag.startswith('nuscenes'):   # two bytes of padding after ring
         ring = read_cloud(message)['ring']
         assert ring.dtype == np.uint16 and set(np.unique(ring)) == set(range(32))
+
+
+def test_intensity_comes_with_the_points_that_are_kept():
+    fields = [(name, '<f4') for name in ('x', 'y', 'z', 'intensity')]
+    points = np.array([[(1, 2, 3, 10), (np.nan, 0, 0, 20), (4, 5, 6, 30)]], fields)
+    kept, intensity = read_points_and_intensity(cloud_message(points))
+    np.testing.assert_array_equal(kept, [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(intensity, [10, 30])
+    bare = np.array([[(1, 2, 3)]], fields[:3])
+    assert read_points_and_intensity(cloud_message(bare))[1] is None
