@@ -166,9 +166,9 @@ def test_export_verb_writes_the_shipped_model_and_tells_its_parity(tmp_path, cap
     assert main(['export', 'crossview_tiny', '--format', 'onnx', '--size', '96x128',
                  '--out', str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        'encode.onnx', 'flow.onnx', 'stereo.onnx']
+        'depth.onnx', 'encode.onnx', 'flow.onnx', 'stereo.onnx']
     *rows, last = capsys.readouterr().out.splitlines()[1:]
-    assert [row.split()[:2] for row in rows][-4:] == [
+    assert [row.split()[:2] for row in rows if row.split()[0] in ('stereo', 'flow')] == [
         ['stereo', 'disparity'], ['stereo', 'log_scale'], ['flow', 'flow'], ['flow', 'log_scale']]
     assert all(float(row.split()[3]) <= 1e-3 for row in rows)
     assert last == f'ok: {len(rows)} outputs, 96x128 (h x w), fp32, {tmp_path}'
@@ -176,7 +176,7 @@ def test_export_verb_writes_the_shipped_model_and_tells_its_parity(tmp_path, cap
 
 def test_export_verb_fails_above_the_tolerance(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr('crossview_ros.export.parity.onnx_parity',
-                        lambda graph, path: [OutputParity(graph.name, 'x', 0.5, 1.0, 1e-3)])
+                        lambda graph, path, tolerance: [OutputParity(graph.name, 'x', 0.5, 1.0, 1e-3)])
     assert main(['export', 'crossview_tiny', '--format', 'onnx', '--task', 'stereo',
                  '--size', '32x64', '--out', str(tmp_path)]) == 1
     assert 'above tolerance: 1 outputs' in capsys.readouterr().out

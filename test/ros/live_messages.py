@@ -5,7 +5,7 @@ from functools import partial
 
 from crossview_ros.messages.point_cloud2 import write_cloud
 import cv2
-from node_with_fake_engine import DISPARITY_PX
+from fake_engine import DISPARITY_PX
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 

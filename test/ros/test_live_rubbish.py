@@ -3,10 +3,10 @@
 from array import array
 
 from crossview_ros.messages.odometry import read_pose
+from fake_engine import STEP_M
 from live_messages import (
     CAMERA_ON_BASE, ON_CAMERA, resize, set_baseline, set_fields, set_stamp)
 from live_node import LiveNode, ONE_CAMERA, TOPICS
-from node_with_fake_engine import STEP_M
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, PointCloud2

@@ -5,9 +5,9 @@ import signal
 from asker import Asker
 from crossview_ros.messages.image import read_float_image, read_image
 from crossview_ros.messages.odometry import read_pose
+from fake_engine import FLOW_PX, ONE_CAMERA_DEPTH_M, STEP_M
 from live_messages import CAMERA_ON_BASE, HEIGHT, LEFT_FRAME, WIDTH
 from live_node import LiveNode, ONE_CAMERA, STEP_NS, TOPICS
-from node_with_fake_engine import FLOW_PX, ONE_CAMERA_DEPTH_M, STEP_M
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage

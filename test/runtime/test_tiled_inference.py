@@ -106,7 +106,7 @@ def test_a_model_without_tiling_is_refused_in_plain_words(tiled, tiling):
 
 
 def test_the_shipped_model_runs_single_only(root):
-    with pytest.raises(ConfigError, match='cannot run flow, stereo tiled'):
+    with pytest.raises(ConfigError, match='cannot run depth, flow, stereo tiled'):
         Perception.open(root / 'models' / 'crossview_tiny', inference_mode='tiled')
 
 
