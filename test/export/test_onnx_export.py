@@ -176,7 +176,7 @@ def test_export_verb_writes_the_shipped_model_and_tells_its_parity(tmp_path, cap
 
 def test_export_verb_fails_above_the_tolerance(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr('crossview_ros.export.parity.onnx_parity',
-                        lambda graph, path, tolerance: [OutputParity(graph.name, 'x', 0.5, 1.0, 1e-3)])
+                        lambda graph, *_: [OutputParity(graph.name, 'x', 0.5, 1.0, 1e-3)])
     assert main(['export', 'crossview_tiny', '--format', 'onnx', '--task', 'stereo',
                  '--size', '32x64', '--out', str(tmp_path)]) == 1
     assert 'above tolerance: 1 outputs' in capsys.readouterr().out
