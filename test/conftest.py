@@ -30,8 +30,10 @@ if 'CROSSVIEW_TEST_CACHE' not in os.environ:
     atexit.register(shutil.rmtree, made, ignore_errors=True)
 # Field types of messages are unchecked by default (Jazzy and newer): a wrong one would pass.
 os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
-# Domains 1-101 use no port of the ephemeral range; two suites at once do not hear each other.
-os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 101))
+# Domains 1-101 use no port of the ephemeral range; two suites at once do not hear each other, nor
+# do two processes of one suite, which inherit the domain of the one that started them.
+if 'ROS_DOMAIN_ID' not in os.environ or 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
 if os.environ.get('ROS_DISTRO') == 'humble':
     os.environ.setdefault('ROS_LOCALHOST_ONLY', '1')
 else:
@@ -50,6 +52,7 @@ def pytest_configure(config):
         config.addinivalue_line('markers', f'{name}: {meaning}')
 
 
+@pytest.hookimpl(tryfirst=True)   # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     """Skip, with the reason, what this machine cannot run; say what may run side by side."""
     if config.pluginmanager.hasplugin('xdist'):
@@ -64,7 +67,7 @@ def pytest_collection_modifyitems(config, items):
 
 def _group(items):
     """
-    Give every file to one process, and all live nodes to the same: they share a ROS domain.
+    Give every file to one process, and all live nodes to the same: they want the time.
 
     The nodes come first, as the largest group.
     """

@@ -36,7 +36,7 @@ def test_engines_go_into_the_cache_and_are_built_once(cache, tmp_path, capsys, m
     command = ['export', 'crossview_tiny', '--format', 'tensorrt-rtx', '--size', '64x96',
                '--cache-dir', str(cache)]
     assert main(command) == main([*command, '--out', str(tmp_path / 'out')]) == 0
-    assert sorted(builds) == ['encode', 'flow', 'stereo']
+    assert sorted(builds) == ['depth', 'encode', 'flow', 'stereo']
     told = capsys.readouterr().out
     assert '64x96 fp16' in told and 'compute capability 8.6 8.9 12.0' in told
     assert (tmp_path / 'out' / 'stereo.engine').read_bytes() == b'engine'
