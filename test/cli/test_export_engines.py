@@ -40,7 +40,7 @@ def test_engines_go_into_the_cache_and_are_built_once(cache, tmp_path, capsys, m
     told = capsys.readouterr().out
     assert '64x96 fp16' in told and 'compute capability 8.6 8.9 12.0' in told
     assert (tmp_path / 'out' / 'stereo.engine').read_bytes() == b'engine'
-    assert main([*command, '--force']) == 0 and len(builds) == 6
+    assert main([*command, '--force']) == 0 and len(builds) == 8
 
 
 @needs_rtx

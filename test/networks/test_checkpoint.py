@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weight files carry their architecture; broken ones are refused with the reason."""
 from crossview_ros.errors import CheckpointError
-from crossview_ros.model_store import find_model
 from crossview_ros.networks.checkpoint import (
     kind_of, KINDS, load_model, load_multi_task, read_weights, save_weights)
 from crossview_ros.networks.croco import CroCoConfig
