@@ -40,6 +40,9 @@ class Rectifier:
         compute = cv2.fisheye.initUndistortRectifyMap if fisheye else cv2.initUndistortRectifyMap
         # (H, W) float32 each: u and v [px] in the raw image
         self.map_u, self.map_v = compute(k, d, r, p[:, :3], size_hw[::-1], cv2.CV_32FC1)
+        # (H, W) bool: rectified pixels that the raw image shows
+        self.visible = (np.abs(self.map_u - (size_hw[1] - 1) / 2) <= size_hw[1] / 2) \
+            & (np.abs(self.map_v - (size_hw[0] - 1) / 2) <= size_hw[0] / 2)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """

@@ -28,6 +28,7 @@ class FrameInput:
     rig: StereoRig | PinholeCamera
     cloud: np.ndarray | None     # (N, 3) float32 [m], left optical frame
     held_out: np.ndarray | None = None   # as cloud: points to judge by, kept from Perception
+    visible: np.ndarray | None = None    # (H, W) bool of left; None: all of it
 
     @property
     def camera(self) -> PinholeCamera:
@@ -67,19 +68,22 @@ class InputReader:
         :raises CalibrationError: If the two CameraInfo do not make a stereo rig.
         """
         rig = self._read_rig(frame)
-        left = self._read_image(self.topics.left, frame.left, frame.left_info)
+        left, visible = self._read_image(self.topics.left, frame.left, frame.left_info)
         right = None if frame.right is None else \
-            self._read_image(self.topics.right, frame.right, frame.right_info)
-        return FrameInput(left, right, rig, *self._read_clouds(frame, cloud))
+            self._read_image(self.topics.right, frame.right, frame.right_info)[0]
+        return FrameInput(left, right, rig, *self._read_clouds(frame, cloud), visible)
 
-    def _read_image(self, camera: CameraTopics, message: Any, info: Any) -> np.ndarray:
+    def _read_image(self, camera: CameraTopics, message: Any,
+                    info: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the image, rectified where that is asked for, and what of it is visible."""
         image = read_compressed_image(message, camera.image) if camera.compressed \
             else read_image(message, camera.image)
         if image.shape[:2] != self._camera.size_hw:
             raise MessageError(
                 f'{camera.image}: image is {image.shape[1]}x{image.shape[0]}, its camera_info '
                 f'says {self._camera.width}x{self._camera.height} px')
-        return image if self._rectified is None else self._rectified.of(camera.image, image, info)
+        return (image, None) if self._rectified is None \
+            else self._rectified.of(camera.image, image, info)
 
     @property
     def _camera(self) -> PinholeCamera:

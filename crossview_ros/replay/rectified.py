@@ -15,9 +15,9 @@ class RectifiedImages:
         """Know no camera yet."""
         self._rectifiers: dict[str, tuple[tuple, Rectifier]] = {}
 
-    def of(self, topic: str, image: np.ndarray, info: Any) -> np.ndarray:
+    def of(self, topic: str, image: np.ndarray, info: Any) -> tuple[np.ndarray, np.ndarray]:
         """
-        Rectify an image.
+        Rectify an image; also return which of its pixels the raw one shows, (H, W) bool.
 
         :param topic: Names the camera.
         :param image: (H, W, 3) uint8 of the size that CameraInfo says.
@@ -28,4 +28,4 @@ class RectifiedImages:
         kept = self._rectifiers.get(topic)
         if kept is None or kept[0] != key:
             kept = self._rectifiers[topic] = key, read_rectifier(info, topic)
-        return kept[1](image)
+        return kept[1](image), kept[1].visible

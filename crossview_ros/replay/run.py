@@ -164,7 +164,7 @@ class _Run:
         self.last_input = data
         start_s = time.perf_counter()
         result = self.perception.process(data.left, data.right, data.rig, frame.stamp_ns,
-                                         cloud=data.cloud)
+                                         cloud=data.cloud, visible=data.visible)
         latency_ms = 1e3 * (time.perf_counter() - start_s)
         self.evaluation.add(frame, data, result, latency_ms)
         self.evaluation.add_stages(getattr(result, 'timing_ms', None) or {})

@@ -29,6 +29,7 @@ class FrameInput:
     rig: StereoRig | PinholeCamera   # the latter with one camera
     stamp_ns: int
     frame_id: str
+    visible: np.ndarray | None = None   # (H, W) bool of left; None: it shows something everywhere
 
     @property
     def camera(self) -> PinholeCamera:
@@ -82,7 +83,8 @@ class _Reader:
             images = self._rectified(images, messages)
         right = images[1] if len(images) > 1 else None
         return FrameInput(images[0], right, self._rig, matched.stamp_ns,
-                          _frame_id(messages[next(iter(self.pairs))]))
+                          _frame_id(messages[next(iter(self.pairs))]),
+                          self._rectifiers[0].visible if self._rectify else None)
 
     def _image(self, stream: str, messages: dict[str, Any]) -> np.ndarray:
         image = self._decode(messages[stream], self._topics[stream])

@@ -142,7 +142,7 @@ class InferenceWorker:
         cloud = self._points_for(data)
         start_s = time.perf_counter()
         result = self._engine.process(data.left, data.right, data.rig, data.stamp_ns,
-                                      cloud=cloud)
+                                      cloud=cloud, visible=data.visible)
         elapsed_ms = 1e3 * (time.perf_counter() - start_s)
         self._publish(result, data)
         self._clear(INFERENCE_FAILED)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def check_inputs(left: np.ndarray, right: np.ndarray | None, rig: StereoRig | PinholeCamera,
-                 stamp_ns: int, cloud: np.ndarray | None) -> None:
+                 stamp_ns: int, cloud: np.ndarray | None, visible: np.ndarray | None) -> None:
     """
     Check one frame against its calibration.
 
@@ -33,6 +33,9 @@ def check_inputs(left: np.ndarray, right: np.ndarray | None, rig: StereoRig | Pi
                            f'got {stamp_ns!r}')
     if cloud is not None:
         _check_cloud(cloud)
+    if visible is not None and (visible.dtype != bool or visible.shape != left.shape[:2]):
+        raise MessageError(f'visible must be bool of the size of the left image, got '
+                           f'{visible.dtype} {visible.shape}')
 
 
 def _check_image(image: np.ndarray, side: str) -> None:

@@ -10,6 +10,7 @@ from crossview_ros.runtime.manifest import ModelManifest
 from crossview_ros.runtime.monocular import monocular_depth, MonocularDepth, SHAPE_SHARE
 from crossview_ros.runtime.odometry import SeenDepth
 from crossview_ros.runtime.options import PerceptionOptions
+from crossview_ros.runtime.result_fields import without_hidden
 from crossview_ros.runtime.results import StageTimer
 from crossview_ros.runtime.task_choice import DEPTH_HEADS
 import numpy as np
@@ -25,6 +26,11 @@ class OneCameraDepth:
     confidence: np.ndarray | None   # [0, 1], not masked; None if nothing tells the doubt
     sigma: np.ndarray | None        # expected error as a share of the depth
     shape_share: float = 1.0        # of sigma, what differs from pixel to pixel; the rest is scale
+
+    def where(self, visible: np.ndarray | None) -> 'OneCameraDepth':
+        """Return it without what the image does not show; as `without_hidden`."""
+        fields = {'depth': self.depth, 'confidence': self.confidence}
+        return replace(self, **without_hidden(fields, visible, *fields))
 
     def seen(self, camera: PinholeCamera, stamp_ns: int) -> SeenDepth:
         """Return what the odometry keeps for the next frame."""

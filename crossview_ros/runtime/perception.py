@@ -19,7 +19,7 @@ from crossview_ros.runtime.odometry import seen_depth
 from crossview_ros.runtime.one_camera_depth import OneCamera
 from crossview_ros.runtime.options import (
     backend_options, DYNAMIC_OPTIONS, PerceptionOptions)
-from crossview_ros.runtime.result_fields import flow_fields, matched_fields
+from crossview_ros.runtime.result_fields import flow_fields, matched_fields, without_hidden
 from crossview_ros.runtime.results import PerceptionResult, StageTimer
 from crossview_ros.runtime.static_flow import explain_by_motion
 from crossview_ros.runtime.task_choice import (
@@ -122,7 +122,8 @@ class Perception:
         return self._options
 
     def process(self, left: np.ndarray, right: np.ndarray | None, rig: StereoRig | PinholeCamera,
-                stamp_ns: int, cloud: np.ndarray | None = None) -> PerceptionResult:
+                stamp_ns: int, cloud: np.ndarray | None = None,
+                visible: np.ndarray | None = None) -> PerceptionResult:
         """
         Answer one frame: a rectified pair, or one image of a moving camera.
 
@@ -134,11 +135,13 @@ class Perception:
         :param stamp_ns: Time of the images [ns]; the caller drops frames out of order.
         :param cloud: (N, 3) float32 [m] in the left optical frame, taken with the image. With one
             camera, depth comes from both; beside a pair it is checked and not used.
-        :raises MessageError: If an image, the stamp or the cloud is malformed.
+        :param visible: (H, W) bool, false where the left image shows nothing, as in corners of a
+            rectified one: nothing is known there. None: it shows something everywhere.
+        :raises MessageError: If an image, the stamp, the cloud or the mask is malformed.
         :raises CalibrationError: If the calibration does not fit the images.
         :raises BackendError: If the network fails, or Perception is closed.
         """
-        check_inputs(left, right, rig, stamp_ns, cloud)
+        check_inputs(left, right, rig, stamp_ns, cloud, visible)
         with self._one_frame:
             with self._state:
                 self._check_open()
@@ -151,7 +154,8 @@ class Perception:
             with timer.stage('post'):
                 dense = {task: self._inference.restore(task, prediction)
                          for task, prediction in predictions.items()}
-                fields = matched_fields(dense, rig, shift_px, options)
+                fields = without_hidden(matched_fields(dense, rig, shift_px, options), visible,
+                                        'depth', 'disparity', 'confidence')
             seen, camera = None, rig if right is None else rig.left
             if 'stereo' in dense:
                 seen = seen_depth(fields['depth'], fields['disparity'], dense['stereo'][1], rig,
@@ -160,10 +164,11 @@ class Perception:
                 guided = self._one_camera.answer(dense.get('depth'), left, camera, cloud,
                                                  stamp_ns, options, timer)
                 if guided is not None:
+                    guided = guided.where(visible)
                     fields.update(depth=guided.depth, confidence=guided.confidence)
                     seen = guided.seen(camera, stamp_ns)
             frame = SeenView(encoded[0].only('flow') if 'flow' in self._heads else encoded[0],
-                             int(stamp_ns), seen if stamp_ns else None)
+                             int(stamp_ns), seen if stamp_ns else None, visible)
             if 'odometry' in self.tasks and stamp_ns and self._tracking.follows(seen):
                 with timer.stage('odometry'):
                     fields.update(self._tracking.step(
@@ -175,6 +180,7 @@ class Perception:
                             *dense['flow'], previous.seen, fields['T_prev_cur'])))
             if 'flow' in predictions:
                 fields['previous_stamp_ns'] = previous.stamp_ns
+                fields = without_hidden(fields, previous.visible, 'flow', 'flow_confidence')
             self._remember(frame, epoch)
         return PerceptionResult(int(stamp_ns), **fields, timing_ms=timer.timing_ms)
 

@@ -32,3 +32,23 @@ def flow_fields(flow: np.ndarray, log_scale: np.ndarray | None) -> dict[str, Any
     """Return flow and its confidence; as `optical_flow`."""
     result = optical_flow(flow, log_scale)
     return {'flow': result.flow, 'flow_confidence': result.confidence}
+
+
+def without_hidden(fields: dict[str, Any], visible: np.ndarray | None,
+                   *names: str) -> dict[str, Any]:
+    """
+    Return fields whose pixels are unknown where their image shows nothing.
+
+    :param visible: (H, W) bool of that image; None: it shows everything.
+    :param names: Of values, which become NaN, and of confidences, which become 0.
+    """
+    if visible is None:
+        return fields
+    hidden = {}
+    for name in names:
+        value = fields.get(name)
+        if value is not None:
+            shown = visible[..., None] if value.ndim == 3 else visible
+            hidden[name] = np.where(shown, value, np.float32(
+                0 if name.endswith('confidence') else np.nan))
+    return {**fields, **hidden}

@@ -20,6 +20,7 @@ class SeenView:
     left: EncodedImage
     stamp_ns: int
     seen: SeenDepth | None   # for the odometry
+    visible: np.ndarray | None = None   # (H, W) bool; None: the image shows something everywhere
 
 
 class Tracking:

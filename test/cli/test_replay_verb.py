@@ -34,7 +34,7 @@ class ConstantPerception:
     def reset(self):
         """Forget nothing."""
 
-    def process(self, left, right, rig, stamp_ns, cloud=None):
+    def process(self, left, right, rig, stamp_ns, cloud=None, visible=None):
         """Answer."""
         size = left.shape[:2]
         disparity = np.full(size, 6.0, np.float32)

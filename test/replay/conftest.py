@@ -157,7 +157,7 @@ class FakePerception:
         """Count the calls."""
         self.num_resets += 1
 
-    def process(self, left, right, rig, stamp_ns, cloud=None):
+    def process(self, left, right, rig, stamp_ns, cloud=None, visible=None):
         """Return a result with the fields of the contract."""
         assert left.shape == right.shape == (HEIGHT, WIDTH, 3)
         self.calls.append((stamp_ns, cloud))
@@ -209,7 +209,7 @@ class MovingPerception(FakePerception):
         super().reset()
         self.before_ns = None
 
-    def process(self, left, right, rig, stamp_ns, cloud=None):
+    def process(self, left, right, rig, stamp_ns, cloud=None, visible=None):
         """Return a PerceptionResult."""
         fields, number, before_ns = {}, len(self.calls), self.before_ns
         if right is None:

@@ -199,7 +199,7 @@ class LidarEngine:
     def reset(self):
         """Keep what came."""
 
-    def process(self, left, right, rig, stamp_ns, cloud=None):
+    def process(self, left, right, rig, stamp_ns, cloud=None, visible=None):
         """Return the fields that the report reads."""
         self.clouds.append(cloud)
         found = lidar_depth(None, None, left, rig, cloud)

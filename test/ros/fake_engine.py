@@ -29,7 +29,7 @@ class FakeEngine:
         self.tasks, self.num_frames, self.options = tasks, 0, {}
         self.reset()
 
-    def process(self, left, right, rig, stamp_ns, cloud=None):
+    def process(self, left, right, rig, stamp_ns, cloud=None, visible=None):
         """Answer like Perception."""
         self.num_frames += 1
         if self.num_frames in self.fail_on:

@@ -36,7 +36,7 @@ class Engine:
         self.may_answer, self.busy = threading.Event(), threading.Event()
         self.may_answer.set()
 
-    def process(self, left, right, rig, stamp_ns, cloud=None):
+    def process(self, left, right, rig, stamp_ns, cloud=None, visible=None):
         """Answer like Perception."""
         self.busy.set()
         assert self.may_answer.wait(LIMIT_S)

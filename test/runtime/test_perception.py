@@ -81,6 +81,23 @@ def test_flow_is_from_the_previous_left_to_this_left(perception):
     assert second.flow_confidence == pytest.approx(1 - np.exp(-1 / np.exp(LOG_SCALE)), rel=1e-5)
 
 
+def test_where_the_left_image_shows_nothing_nothing_is_known(perception):
+    perceive, rig = perception(), make_rig(NATIVE_HW)
+    view = texture(*NATIVE_HW)
+    visible = np.ones(NATIVE_HW, bool)
+    visible[:10] = False
+    first = perceive.process(view, view, rig, 1000, visible=visible)
+    second = perceive.process(view, view, rig, 2000)
+    assert np.isnan(first.depth[:10]).all() and np.isnan(first.disparity[:10]).all()
+    assert not first.confidence[:10].any() and first.confidence[10:].all()
+    # the flow lies on the grid of the image before
+    assert np.isnan(second.flow[:10]).all() and np.isfinite(second.flow[10:]).all()
+    assert not second.flow_confidence[:10].any()
+    assert not np.isnan(second.depth[:10]).all()
+    with pytest.raises(MessageError, match='visible must be bool of the size of the left image'):
+        perceive.process(view, view, rig, 3000, visible=visible[1:])
+
+
 def test_each_image_is_encoded_exactly_once(perception, matcher):
     perceive = perception()
     for stamp_ns in range(4):
