@@ -200,7 +200,7 @@ def test_recorded_bags_are_read_to_their_end(shared_dir, tmp_path, fake_percepti
     process = perception.process
     shapes = set()
 
-    def answer(left, right, rig, stamp_ns, cloud=None):
+    def answer(left, right, rig, stamp_ns, cloud=None, visible=None):
         shapes.add(left.shape)
         result = process(left[:32, :48], right[:32, :48], rig, stamp_ns, cloud)
         for field in ('depth', 'disparity', 'confidence'):
