@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.geometry.relative_pose import (
     estimate_relative_pose, PoseStatus, RelativePoseOptions)
-from crossview_ros.geometry.se3 import adjoint, exp_se3, invert, log_se3
+from crossview_ros.geometry.se3 import adjoint, exp_se3, invert, log_se3, make_transform
 from crossview_ros.runtime.results import TrackingStatus
 import numpy as np
 
@@ -77,7 +77,7 @@ class _Pose:
         Source: Barfoot, State Estimation for Robotics, section 7.3.3, for right perturbations.
         """
         turn = adjoint(invert(T))
-        return _Pose(stamp_ns, self.T_odom_camera @ T,
+        return _Pose(stamp_ns, _rigid(self.T_odom_camera @ T),
                      turn @ self.independent @ turn.T + covariance,
                      turn @ self.shared + shared, covariance)
 
@@ -179,7 +179,7 @@ class VisualOdometry:
             return None
         since = start or self._last   # across a gap: the reference is taken to be on that way
         ahead = exp_se3(self._velocity * 1e-9 * (stamp_ns - self._last.stamp_ns))
-        return invert(since.T_odom_camera) @ self._last.T_odom_camera @ ahead
+        return _rigid(invert(since.T_odom_camera) @ self._last.T_odom_camera) @ ahead
 
     def _across_gap(self, stamp_ns: int) -> tuple[_Pose, float]:
         """Move on, or back as the stamps do, with the last velocity; return the gap [s], too."""
@@ -194,7 +194,7 @@ class VisualOdometry:
               reference: SeenDepth) -> tuple[np.ndarray, np.ndarray]:
         """Return T_prev_cur and its covariance."""
         before = start if start.stamp_ns == previous_ns else self._last
-        T = invert(before.T_odom_camera) @ pose.T_odom_camera
+        T = _rigid(invert(before.T_odom_camera) @ pose.T_odom_camera)
         covariance = pose.step
         if before is not start:   # both were seen from the keyframe, as if by chance
             turn = adjoint(invert(T))
@@ -218,6 +218,16 @@ class VisualOdometry:
         turn = self._shared_error * np.hypot(angle, length / depth)
         return np.diag(np.repeat((np.hypot(turn * depth, length * reference.scale_sigma), turn),
                                  3))
+
+
+def _rigid(T: np.ndarray) -> np.ndarray:
+    """
+    Return the rigid transform nearest to a product of such.
+
+    Each motion is the start of the next: what a rotation lacks in rounding would multiply.
+    """
+    u, _, vt = np.linalg.svd(T[:3, :3])
+    return make_transform(u @ vt, T[:3, 3])
 
 
 def _unseen(duration_s: float) -> np.ndarray:

@@ -263,6 +263,15 @@ def test_after_a_blackout_the_keyframe_tells_where_the_camera_is():
     assert np.sqrt(np.diag(again.covariance_rel)[:3]).min() > 0.09   # 1 m/s over 0.1 s
 
 
+def test_rounding_errors_do_not_grow_from_frame_to_frame():
+    odometry = VisualOdometry()
+    odometry.begin(1)
+    for number in range(60):
+        step = step_once(odometry, number)
+        for T in (step.T_prev_cur, step.T_odom_camera):
+            assert np.abs(T[:3, :3] @ T[:3, :3].T - np.eye(3)).max() < 1e-13
+
+
 def test_reset_begins_anew():
     odometry = VisualOdometry()
     odometry.begin(1)
