@@ -13,6 +13,8 @@ GPU_PYTHON ?= python3
 GPU_CONFIG ?= config/train/crossview_tiny_gpu.yaml
 GPU_RUN ?= runs/gpu
 GPU_OUT ?= out/gpu
+GPU_MODEL ?= crossview_tiny
+GPU_VERB ?= finetune
 
 .PHONY: install demo test lint bench-accuracy gpu-leg engines
 
@@ -38,8 +40,9 @@ engines: install
 	$(VENV)/bin/python benchmarks/engines.py
 
 gpu-leg:
-	$(GPU_PYTHON) -m crossview_ros.cli.main finetune $(GPU_CONFIG) --run-dir $(GPU_RUN) \
+	$(GPU_PYTHON) -m crossview_ros.cli.main $(GPU_VERB) $(GPU_CONFIG) --run-dir $(GPU_RUN) \
 	    --device cuda --stop-after $(MINUTES) --set model.start_from=$(START) \
 	    $(if $(wildcard $(GPU_RUN)/last.pt),--resume)
-	$(GPU_PYTHON) -m crossview_ros.cli.main export $(GPU_RUN) --out $(GPU_OUT)/crossview_tiny \
-	    --command 'make gpu-leg MINUTES=$(MINUTES) START=$(START)'
+	$(if $(filter finetune,$(GPU_VERB)),$(GPU_PYTHON) -m crossview_ros.cli.main export $(GPU_RUN) \
+	    --out $(GPU_OUT)/$(GPU_MODEL) \
+	    --command 'make gpu-leg MINUTES=$(MINUTES) START=$(START) GPU_CONFIG=$(GPU_CONFIG)')

@@ -37,6 +37,8 @@ TOPIC_ARGUMENTS = {
     'points_in': ('points_in', 'input: LiDAR cloud (sensor_msgs/PointCloud2)'),
     'depth_topic': ('depth/image', 'output: depth image (32FC1, metres)'),
 }
+FRAMES = {'odom_frame': 'frame in which the odometry gives the pose, e.g. front/odom',
+          'base_frame': 'frame whose pose the odometry gives, e.g. front/base_link'}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -98,11 +100,14 @@ def _start_node(context: LaunchContext) -> list:
     in a group, and a camera may have a file of parameters or not.
     """
     camera, bag = _camera_file(context), LaunchConfiguration('bag').perform(context)
-    files = [str(camera)] if camera else []
-    return _play_bag(context, bag, files) if bag else [_perception_node(Node, files)]
+    given = [str(camera)] if camera else []
+    frames = {name: LaunchConfiguration(name).perform(context) for name in FRAMES}
+    given += [{name: ParameterValue(frame, value_type=str)}
+              for name, frame in frames.items() if frame]
+    return _play_bag(context, bag, given) if bag else [_perception_node(Node, given)]
 
 
-def _play_bag(context: LaunchContext, bag: str, parameter_files: list[str]) -> list:
+def _play_bag(context: LaunchContext, bag: str, given: list[str | dict]) -> list:
     """Return the node, placed as the bag says, and what plays the bag to it."""
     # colcon puts no executable of a package on the PATH
     crossview = ExecutableInPackage('crossview', 'crossview_ros').perform(context)
@@ -111,7 +116,7 @@ def _play_bag(context: LaunchContext, bag: str, parameter_files: list[str]) -> l
     subprocess.run([crossview, 'info', bag, '--extrinsics', extrinsics],
                    stdout=subprocess.DEVNULL, check=False)
     placed = [str(extrinsics)] if extrinsics.exists() else []
-    node = _perception_node(LifecycleNode, [*parameter_files, *placed])
+    node = _perception_node(LifecycleNode, [*given, *placed])
     # the delay [s] is for subscribers to find the topics before the first message
     play = ExecuteProcess(cmd=['ros2', 'bag', 'play', bag, '--clock', '--delay', '2'],
                           output='screen')
@@ -173,12 +178,15 @@ def _node_arguments() -> list[DeclareLaunchArgument]:
             description='false: the input is rectified; true: rectify it with its calibration'),
         DeclareLaunchArgument(
             'publish_tf', default_value='true', choices=['true', 'false'],
-            description='publish the transform odom -> base with the odometry'),
+            description='publish the transform odom_frame -> base_frame with the odometry'),
+        *[DeclareLaunchArgument(
+            name, default_value='', description=f'{what}; empty: as params_file says')
+          for name, what in FRAMES.items()],
     ]
 
 
-def _perception_node(kind: type[Node], parameter_files: list[str]) -> Node:
-    """Return the action that starts the node; the files win over params_file."""
+def _perception_node(kind: type[Node], given: list[str | dict]) -> Node:
+    """Return the action that starts the node; files and values given win over params_file."""
     text = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
             for name in ('model', 'backend', 'device', 'mode', 'image_transport')}
     switches = {name: ParameterValue(LaunchConfiguration(name), value_type=bool)
@@ -189,7 +197,7 @@ def _perception_node(kind: type[Node], parameter_files: list[str]) -> Node:
         name='perception_node',
         namespace='',
         output='screen',
-        parameters=[LaunchConfiguration('params_file'), *parameter_files, text, switches],
+        parameters=[LaunchConfiguration('params_file'), *given, text, switches],
         remappings=[(topic, LaunchConfiguration(name))
                     for name, (topic, _) in TOPIC_ARGUMENTS.items()],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],

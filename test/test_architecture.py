@@ -49,6 +49,8 @@ LAYERS = {
     'training': Layer(('networks', 'data', 'geometry', 'metrics', 'config', 'errors'),
                       ('numpy', 'torch'),
                       lazy_third_party=('lightning_fabric', 'scipy', 'tensorboard')),
+    'experiments': Layer(('training', 'replay.report_canvas', 'config', 'errors'),
+                         ('numpy', 'torch')),
     'runtime': Layer(('geometry', 'messages', 'model_store', 'config', 'errors'),
                      ('cv2', 'numpy')),
     'runtime.backends': Layer(
@@ -62,7 +64,7 @@ LAYERS = {
                     ('cv2', 'numpy'), lazy_third_party=('kiss_icp', 'matplotlib', 'rosbags')),
     'evaluation': Layer(
         ('runtime', 'metrics', 'geometry', 'data', 'messages', 'config', 'errors'),
-        ('cv2', 'numpy')),
+        ('cv2', 'numpy'), lazy_third_party=('matplotlib',)),
     'evaluation.monocular': Layer(
         ('metrics', 'geometry', 'data', 'model_store', 'config', 'errors'), ('numpy',),
         lazy_ours=('networks',), lazy_third_party=('torch',)),

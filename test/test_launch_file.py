@@ -15,7 +15,7 @@ INPUTS = {'left_image': 'left/image_rect', 'left_info': 'left/camera_info',
           'image': 'image_rect', 'camera_info': 'camera_info', 'points_in': 'points_in'}
 REQUIRED = {'namespace', 'params_file', 'use_sim_time', 'log_level', 'backend', 'model', 'device',
             'mode', 'image_transport', 'rectify', 'depth_topic', 'publish_tf', 'rviz', 'bag',
-            'camera', *INPUTS}
+            'camera', 'odom_frame', 'base_frame', *INPUTS}
 # Stands for the node: says twice that it is active, and ends once the bag is played.
 ACTIVE = f"""{RECORDER}
 import time
@@ -56,7 +56,8 @@ def test_every_required_argument_is_declared_with_default_and_description():
              if isinstance(node, ast.Call)
              and getattr(node.func, 'id', '') == 'DeclareLaunchArgument']
     literal = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
-    assert literal == REQUIRED - set(INPUTS) - {'depth_topic'}   # these come from one table
+    # these come from tables
+    assert literal == REQUIRED - set(INPUTS) - {'depth_topic', 'odom_frame', 'base_frame'}
     for call in calls:
         assert {'default_value', 'description'} <= {keyword.arg for keyword in call.keywords}
 
@@ -65,7 +66,8 @@ def test_show_args_lists_exactly_the_required_arguments(prefix):
     listed = launch_file().generate_launch_description().get_launch_arguments()
     assert {argument.name for argument in listed} == REQUIRED
     assert all(argument.description and argument.default_value for argument in listed
-               if argument.name not in ('namespace', 'bag', 'camera'))   # empty by default
+               if argument.name not in ('namespace', 'bag', 'camera', 'odom_frame',
+                                        'base_frame'))   # empty by default
 
 
 def test_the_node_starts_with_the_documented_defaults(prefix):
@@ -107,6 +109,15 @@ def test_launch_arguments_win_over_the_params_file(prefix):
     words, parameters = recorded(prefix, 'lib/crossview_ros/perception_node')
     assert parameters['max_depth'] == 12.5
     assert parameters['device'] == 'cpu'
+
+
+def test_frames_given_at_launch_win_over_the_params_file_and_others_stay(prefix):
+    params_file = prefix / 'mine.yaml'
+    params_file.write_text('/**: {ros__parameters: {odom_frame: odom, base_frame: base}}\n')
+    assert run_launch(LAUNCH_FILE, params_file=str(params_file), odom_frame='front/odom') == 0
+    _, parameters = recorded(prefix, 'lib/crossview_ros/perception_node')
+    assert parameters['odom_frame'] == 'front/odom'
+    assert parameters['base_frame'] == 'base'
 
 
 def test_a_bag_is_played_once_with_a_clock_when_the_node_is_active(prefix):

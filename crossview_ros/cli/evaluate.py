@@ -66,8 +66,9 @@ def _add_dense_arguments(parser: argparse.ArgumentParser) -> None:
                         help='name or folder of a model; may be repeated (default: '
                         f'{DEFAULT_MODEL}, unless there is a --baseline)')
     parser.add_argument('--baseline', dest='baselines', action='append', default=[],
-                        metavar='NAME', help='sgbm or constant for stereo and depth, dis or zero '
-                        'for flow; may be repeated')
+                        metavar='NAME', help='sgbm, sgbm-filled (its holes '
+                        'filled along the row) or constant for stereo and depth, dis or zero for '
+                        'flow; may be repeated')
     parser.add_argument('--scale', type=positive_number, default=1.0,
                         help='shrink images and truth by this factor (default: 1)')
     parser.add_argument('--size', metavar='HxW',
@@ -82,6 +83,8 @@ def _add_dense_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--backend', default='auto', help='what runs a model (default: auto)')
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'),
                         help='where it runs (default: auto)')
+    parser.add_argument('--pictures', metavar='DIR', type=Path,
+                        help='write a PNG of each answer, its truth and its errors')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
 
 
@@ -121,7 +124,7 @@ def _score_methods(args: argparse.Namespace) -> list[Any]:
     try:
         with FrameBar('evaluate', 'sample') as bar:
             return score_samples(args.task, files, methods, args.scale, bar.update, _note,
-                                 _figures(args))
+                                 _figures(args), args.pictures)
     finally:
         for method in methods:
             method.close()

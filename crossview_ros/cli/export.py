@@ -10,6 +10,7 @@ from crossview_ros.cli.export_engines import ENGINE_FORMATS
 HELP = 'write a model or a training run as a model folder, ONNX or official file'
 FORMATS = ('model', 'onnx', *ENGINE_FORMATS, 'official', 'simipu-backbone')
 CHECKPOINT = 'last.pt'   # what makes a folder a run
+MODEL_HW = (240, 320)    # [px]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path,
                         help='folder to write (model: models/<name>), or official file; engines '
                              'need none, onnx without one goes where the backends find it')
-    parser.add_argument('--size', metavar='HxW',
+    parser.add_argument('--size', metavar='HxW', action='append',
                         help='model: largest working size [px] (default: 240x320); onnx and '
-                             "engines: size of the images [px] (default: the model's own)")
-    parser.add_argument('--precision', choices=('fp32', 'fp16', 'bf16'),
+                             "engines: size of the images [px] (default: the model's own); "
+                             'may be repeated for engines, and for onnx without --out')
+    parser.add_argument('--precision', choices=('fp32', 'fp16', 'bf16', 'int8'),
                         help="onnx and engines: of the network's products (default: fp32; "
                              'engines: fp16)')
+    parser.add_argument('--calibration', metavar='BAG', type=Path,
+                        help='int8: bag whose images show the ranges of values (default: '
+                             'rendered frames)')
+    parser.add_argument('--pixels', action='store_true',
+                        help='onnx with --out: images go in as (B, H, W, 3) uint8 RGB, the graph '
+                             'normalises them; without --out and in engines they always do')
     parser.add_argument('--best', action='store_true',
                         help='of a run: the weights of its best validation, not the last ones')
     parser.add_argument('--task', help='write this task only; onnx: as one graph from images')
@@ -47,10 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write what was asked for and say what is in it."""
     from crossview_ros.errors import ConfigError
+    if args.calibration is not None and args.precision != 'int8':
+        raise ConfigError('--calibration goes with --precision int8; nothing else needs it')
+    sizes = [_size(text) for text in args.size or ()]
     if args.format in ENGINE_FORMATS:
-        return export_engines.run(args, _size(args.size) if args.size else None)
+        return export_engines.run(args, sizes or [None])
     if args.format == 'onnx' and args.out is None and args.task is None:
-        return _onnx_beside(args)
+        return _onnx_beside(args, sizes)
+    if len(sizes) > 1:
+        raise ConfigError(f'--format {args.format} with --out takes one --size, got {len(sizes)}')
+    args.size = sizes[0] if sizes else None
     if args.out is None:
         raise ConfigError(f'--format {args.format} needs --out, the folder or file to write')
     return {'model': _model, 'onnx': _onnx, 'official': _official,
@@ -63,7 +77,7 @@ def _model(args: argparse.Namespace) -> int:
     from crossview_ros.export.model_folder import TrainedModel, write_model_folder
     from crossview_ros.export.pretraining import without_points
     from crossview_ros.training.setup import load_run
-    size_hw = _size(args.size or '240x320')
+    size_hw = args.size or MODEL_HW
     config, architecture, weights, history = load_run(args.source, args.best)
     architecture, weights = without_points(architecture, weights)
     origin = origin_of(args.source)
@@ -81,18 +95,26 @@ def _model(args: argparse.Namespace) -> int:
 
 
 def _onnx(args: argparse.Namespace) -> int:
+    from crossview_ros.cli.calibration_frames import frame_pairs
     from crossview_ros.errors import ConfigError
+    from crossview_ros.export.calibration import calibration_inputs, with_frame
     from crossview_ros.export.onnx import graphs_of, write_onnx
     from crossview_ros.export.parity import onnx_parity
     from crossview_ros.runtime.parity import DEFAULT_TOLERANCE
     model = _load(args.source, args.task)
-    size_hw = _size(args.size) if args.size else _own_size(model, args.source)
+    size_hw = args.size or _own_size(model, args.source)
+    normalisation = _normalisation(model)
     try:
-        graphs = graphs_of(model, size_hw)
+        graphs = graphs_of(model, size_hw, pixels=normalisation if args.pixels else None)
     except ValueError as error:   # the network refuses the size
         raise ConfigError(f'--size {size_hw[0]}x{size_hw[1]}: {error}') from error
     precision = args.precision or 'fp32'
-    paths = [write_onnx(graph, args.out, precision) for graph in graphs]
+    frames = frame_pairs(args.calibration, size_hw) if precision == 'int8' else []
+    paths = [write_onnx(graph, args.out, precision,
+                        calibration_inputs(model, graph, frames, normalisation))
+             for graph in graphs]
+    if frames:   # random examples leave the ranges that were calibrated
+        graphs = [with_frame(model, graph, frames[0], normalisation) for graph in graphs]
     if precision == 'bf16':
         print(f'{len(paths)} graphs, {size_hw[0]}x{size_hw[1]} (h x w), bf16, {args.out}; not '
               'compared with PyTorch: ONNX Runtime has no bf16 convolution on the CPU')
@@ -109,22 +131,17 @@ def _onnx(args: argparse.Namespace) -> int:
     return 0 if ok else 1
 
 
-def _onnx_beside(args: argparse.Namespace) -> int:
-    """Write the graphs to where the backends look for them first."""
+def _onnx_beside(args: argparse.Namespace, sizes: list[tuple[int, int]]) -> int:
+    from crossview_ros.cli.export_graphs import write_beside
     from crossview_ros.model_store import find_model
-    from crossview_ros.runtime.backends import BackendOptions
-    from crossview_ros.runtime.backends.graph_files import GraphFiles
     from crossview_ros.runtime.input_adapter import InputAdapter
     from crossview_ros.runtime.manifest import load_manifest
     folder = find_model(args.source)
     manifest = load_manifest(folder)
-    files = GraphFiles(folder, manifest, args.precision or 'fp32', BackendOptions().cache)
-    size_hw = InputAdapter.create(
-        manifest, _size(args.size) if args.size else manifest.default_size_hw).network_hw
-    for graph in files.graphs:
-        path = files.beside(graph, size_hw)
-        files.export(graph, size_hw, path)
-        print(f'graph     {path}  {path.stat().st_size / 1e6:.1f} MB')
+    networks = [InputAdapter.create(manifest, size_hw).network_hw
+                for size_hw in sizes or [manifest.default_size_hw]]
+    for network_hw in dict.fromkeys(networks):
+        write_beside(folder, manifest, network_hw, args.precision or 'fp32', args.calibration)
     return 0
 
 
@@ -194,6 +211,13 @@ def _own_size(model: Any, source: Path) -> tuple[int, int]:
     if size_hw is None:
         raise ConfigError(f"'{source}' has no image size of its own; pass --size HxW")
     return tuple(size_hw)
+
+
+def _normalisation(model: Any) -> Any:
+    """Return what a network expects of its input; an encoder alone was trained as all are."""
+    from crossview_ros.networks.normalisation import Normalisation
+    own = getattr(model, 'normalisation', None)
+    return own or getattr(model.config, 'normalisation', Normalisation())
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='tensorrt: where the engines go (default: ~/.cache/crossview_ros)')
 
 
-def run(args: argparse.Namespace, size_hw: tuple[int, int] | None) -> int:
+def run(args: argparse.Namespace, sizes: list[tuple[int, int] | None]) -> int:
     """
     Build every engine of a model into the cache; compare them with PyTorch where a GPU is.
 
-    :param size_hw: Size of the images [px]; None: the model's own.
+    :param sizes: Of the images [px]; None: the model's own.
     """
     from crossview_ros.errors import BackendError
     from crossview_ros.runtime.backends import BackendOptions
@@ -45,21 +45,39 @@ def run(args: argparse.Namespace, size_hw: tuple[int, int] | None) -> int:
     manifest = load_manifest(folder)
     trt = load_tensorrt(args.format.replace('-', '_'))
     gpu = _gpu(required=args.format == 'tensorrt')
-    network_hw = network_size(manifest, PerceptionOptions(inference_size=size_hw))
+    networks = list(dict.fromkeys(
+        network_size(manifest, PerceptionOptions(inference_size=size_hw)) for size_hw in sizes))
+    if args.precision == 'int8':
+        _calibrate(args, folder, manifest, networks)
     with _progress_line() as progress:
         options = BackendOptions(precision=args.precision or PRECISION, cache_dir=args.cache_dir,
                                  max_batch=args.max_batch, progress=progress)
         source = EngineSource(trt, gpu, folder, manifest, options)
         if args.target:
             source.engine_options = replace(source.engine_options, targets=tuple(args.target))
-        lost = _build(source, network_hw, args.force, args.out)
+        lost = False
+        for network_hw in networks:
+            out = args.out if args.out is None or len(networks) == 1 \
+                else args.out / '{}x{}'.format(*network_hw)
+            lost |= _build(source, network_hw, args.force, out)
         if lost and args.out is None:
             raise BackendError(f'{source.cache} cannot be written: nothing was kept')
         if gpu is None:
             print('not compared with PyTorch: no GPU here; the first start on one does it')
         else:
-            _compare(TensorRtBackend(source.trt.__name__, folder, manifest, options), network_hw)
+            for network_hw in networks:
+                _compare(TensorRtBackend(source.trt.__name__, folder, manifest, options),
+                         network_hw)
     return 0
+
+
+def _calibrate(args: argparse.Namespace, folder: Path, manifest: Any,
+               networks: list[tuple[int, int]]) -> None:
+    """Write the int8 graphs that are not there, or all where a bag is given."""
+    from crossview_ros.cli.export_graphs import missing, write_beside
+    for network_hw in networks:
+        if args.calibration is not None or missing(folder, manifest, network_hw, 'int8'):
+            write_beside(folder, manifest, network_hw, 'int8', args.calibration)
 
 
 def _build(source: Any, network_hw: tuple[int, int], force: bool, out: Path | None) -> bool:

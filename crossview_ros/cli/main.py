@@ -28,6 +28,8 @@ COMMANDS = {
                  'pre-train by view completion (croco), LiDAR points (simipu) or both (joint)'),
     'finetune': ('crossview_ros.cli.finetune', 'train a task (stereo, flow, multi) as a YAML '
                                                'file says'),
+    'experiment': ('crossview_ros.cli.experiment',
+                   'run a documented table of training runs, resume it, write its page'),
     'pairs': ('crossview_ros.cli.pairs',
               'turn rosbags into pre-training pairs: stereo, sequential, image + cloud'),
     'complete': ('crossview_ros.cli.complete',

@@ -41,10 +41,10 @@ def train(verb: str, args: argparse.Namespace) -> int:
         return _describe(verb, args)
     from crossview_ros.training.setup import open_run
     run_dir = args.run_dir or Path('runs') / args.config.stem
-    with _render_bar() as rendering:
+    with render_bar() as rendering:
         trainer = open_run(verb, args.config, args.set, run_dir, args.cache_dir, args.resume,
                            args.device, args.threads, _print_record, rendering.progress)
-    with _stopping_politely(trainer) as stopped, _RunBar(trainer) as bar:
+    with stopping_politely(trainer) as stopped, RunBar(trainer) as bar:
         trainer.report = bar.report
         trainer.fit(60 * args.stop_after)
     if trainer.engine.rank > 0:
@@ -70,7 +70,7 @@ def _describe(verb: str, args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _stopping_politely(trainer: Any) -> Iterator[list]:
+def stopping_politely(trainer: Any) -> Iterator[list]:
     """Finish the step and save at the first signal; give the signals that came."""
     came: list[float] = []
 
@@ -88,7 +88,7 @@ def _stopping_politely(trainer: Any) -> Iterator[list]:
             signal.signal(number, handler)
 
 
-class _RunBar:
+class RunBar:
     """The bar of a run: its newest figures behind it, validations on lines above it."""
 
     def __init__(self, trainer: Any):
@@ -99,7 +99,7 @@ class _RunBar:
             bar_format='{percentage:3.0f}%|{bar:20}| step {n_fmt}/{total_fmt} '
                        '[{elapsed}{postfix}]')
 
-    def __enter__(self) -> '_RunBar':
+    def __enter__(self) -> 'RunBar':
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -117,7 +117,7 @@ class _RunBar:
         self.bar.update(record['step'] - self.bar.n)
 
 
-class _render_bar:
+class render_bar:
     """A progress bar that appears only if something has to be rendered."""
 
     def __enter__(self):

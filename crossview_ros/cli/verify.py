@@ -4,6 +4,7 @@ Compare what a backend computes with PyTorch in float32, on rendered frames of a
 
 Each output may deviate by a share of its largest value: what the manifest of the model allows for
 the backend and precision, by default 1e-3 for fp32, 2e-2 for fp16, 1e-1 for bf16 and int8.
+`--write-tolerance` puts into the manifest what was reached here.
 """
 import argparse
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from crossview_ros.cli.console import (
     add_backend_arguments, positive, print_rows, read_size)
 
+MARGIN = 10   # other processors and versions round in another way
 HELP = "compare a backend's numbers with PyTorch in float32"
 
 
@@ -24,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="size of the images [px] (default: the model's own)")
     parser.add_argument('--frames', type=positive, default=2, metavar='N',
                         help='rendered stereo frames (default: 2)')
+    parser.add_argument('--write-tolerance', action='store_true',
+                        help='where all is well, write into the manifest of the model what was '
+                             f'reached, times {MARGIN}, as what this backend may deviate')
     parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
 
 
@@ -35,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     size_hw = read_size(args.size) if args.size else manifest.default_size_hw
     backend, parities = _compare(args, manifest, size_hw)
     failed = [parity for parity in parities if not parity.ok]
+    if args.write_tolerance and not failed:
+        _write_tolerance(find_model(args.model), manifest, backend, parities)
     rows, cols = backend['size_hw']
     if args.json:
         print(json.dumps({
@@ -50,12 +57,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def calibration_pairs(manifest: Any, size_hw: tuple[int, int], num_frames: int) -> list[tuple]:
-    """Return network inputs of stereo pairs, and of each left image with the one before it."""
+    """Return uint8 views: stereo pairs, and each left image with the one before it."""
     from crossview_ros.data.synthetic.sample_frames import sample_frames
     from crossview_ros.runtime.input_adapter import InputAdapter
     adapter = InputAdapter.create(manifest, size_hw)
     frames, _ = sample_frames(num_frames, size_hw)
-    views = [tuple(map(adapter.prepare, frame)) for frame in frames]
+    views = [tuple(map(adapter.fit, frame)) for frame in frames]
     return [*views, *((before[0], after[0]) for before, after in zip(views, views[1:]))]
 
 
@@ -63,6 +70,7 @@ def _compare(args: argparse.Namespace, manifest: Any,
              size_hw: tuple[int, int]) -> tuple[dict, list]:
     from dataclasses import replace
     from crossview_ros.runtime.backends import open_backend, OUTPUT_OF_TASK
+    from crossview_ros.runtime.backends.auto import sample_pair
     from crossview_ros.runtime.manifest import find_model
     from crossview_ros.runtime.parity import compare_backends
     folder, options = find_model(args.model), backend_options(args)
@@ -72,9 +80,11 @@ def _compare(args: argparse.Namespace, manifest: Any,
     backend = open_backend(args.backend, folder, manifest, options)
     try:
         pairs = calibration_pairs(manifest, size_hw, args.frames)
+        if args.write_tolerance:   # also what is compared when a backend is chosen or built
+            pairs.append(sample_pair(pairs[0][0].shape[1:3]))
         parities = compare_backends(backend, reference, manifest, heads, pairs)
         return {'backend': backend.name, 'device': backend.device,
-                'precision': backend.precision, 'size_hw': list(pairs[0][0].shape[2:])}, parities
+                'precision': backend.precision, 'size_hw': list(pairs[0][0].shape[1:3])}, parities
     finally:
         backend.close()
         reference.close()
@@ -90,6 +100,30 @@ def backend_options(args: argparse.Namespace) -> Any:
                           progress=lambda text: print(text, file=sys.stderr))
 
 
+def _write_tolerance(folder: Any, manifest: Any, backend: dict, parities: list) -> None:
+    """Put what was reached into the manifest, between a tenth and all of the default."""
+    import copy
+    from dataclasses import replace
+    from crossview_ros.config import dump_yaml, to_dict
+    from crossview_ros.runtime.manifest import MANIFEST
+    from crossview_ros.runtime.parity import DEFAULT_TOLERANCE
+    tolerance = copy.deepcopy(manifest.tolerance)
+    reached = tolerance.setdefault(backend['backend'], {})[backend['precision']] = {}
+    most = DEFAULT_TOLERANCE[backend['precision']]
+    for parity in parities:   # of outputs of one name the worst counts
+        allowed = min(max(MARGIN * parity.relative, most / 10), most)
+        reached[parity.output] = max(_rounded_up(allowed), reached.get(parity.output, 0.0))
+    text = dump_yaml(to_dict(replace(manifest, tolerance=tolerance)))
+    (folder / MANIFEST).write_text(text, encoding='utf-8')
+
+
+def _rounded_up(value: float) -> float:
+    """Return the next number with one digit, such as 3e-05."""
+    import math
+    exponent = math.floor(math.log10(value))
+    return float(f'{math.ceil(value * 10.0 ** -exponent - 1e-6)}e{exponent}')
+
+
 def _print_table(parities: list, manifest: Any) -> None:
     rows = [('output', 'max abs err', 'tolerance', 'relative', 'unit')]
     for parity in parities:
@@ -101,7 +135,9 @@ def _print_table(parities: list, manifest: Any) -> None:
 
 def _record(parity: Any, manifest: Any) -> dict[str, Any]:
     """Return plain values; the tolerance in the unit of the output."""
+    from crossview_ros.runtime.backends import OUTPUT_OF_TASK
     return {'graph': parity.graph, 'output': parity.output, 'max_error': parity.max_error,
             'tolerance': parity.tolerance * parity.max_value, 'relative': parity.relative,
-            'unit': '-' if parity.output == 'log_scale' else manifest.outputs[parity.graph].unit,
+            'unit': manifest.outputs[parity.graph].unit
+            if parity.output == OUTPUT_OF_TASK[parity.graph] else '-',
             'ok': parity.ok}

@@ -35,6 +35,25 @@ def sgbm(sample: StereoSample) -> np.ndarray:
     return np.where(disparity > 0, disparity, np.float32(np.nan))
 
 
+def sgbm_filled(sample: StereoSample) -> np.ndarray:
+    """
+    Fill the holes of `sgbm` along the row with the smaller of the two valid neighbours.
+
+    What a hole shows is most often the background beside it.
+
+    :return: (H, W) float32 [px]; NaN only in rows without any answer.
+    """
+    disparity = sgbm(sample)
+    before, after = (_carried(disparity[:, ::step])[:, ::step] for step in (1, -1))
+    return np.where(np.isnan(disparity), np.fmin(before, after), disparity)
+
+
+def _carried(rows: np.ndarray) -> np.ndarray:
+    """Give each NaN (H, W) the last number to its left, if there is one."""
+    last = np.where(np.isnan(rows), 0, np.arange(rows.shape[1]))
+    return np.take_along_axis(rows, np.maximum.accumulate(last, axis=1), axis=1)
+
+
 def constant_disparity(sample: StereoSample) -> np.ndarray:
     """Return (H, W) float32: the one disparity [px] with the least error, read off the truth."""
     return np.full(sample.disparity.shape, best_constant_disparity(sample.disparity), np.float32)
@@ -62,6 +81,6 @@ Baseline = Callable[[StereoSample], np.ndarray] | Callable[[FlowSample], np.ndar
 
 # kind of sample -> name -> method
 BASELINES: dict[str, dict[str, Baseline]] = {
-    'stereo': {'sgbm': sgbm, 'constant': constant_disparity},
+    'stereo': {'sgbm': sgbm, 'sgbm-filled': sgbm_filled, 'constant': constant_disparity},
     'flow': {'dis': dis_flow, 'zero': zero_flow},
 }

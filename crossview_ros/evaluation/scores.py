@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 import math
+from pathlib import Path
 
 from crossview_ros.data.folders import read_flow_sample, read_stereo_sample, SampleFiles
 from crossview_ros.data.samples import FlowSample, StereoSample
 from crossview_ros.errors import DatasetError
 from crossview_ros.evaluation.methods import Method
+from crossview_ros.evaluation.pictures import write_picture
 from crossview_ros.evaluation.scaling import scaled_flow, scaled_stereo
 from crossview_ros.geometry.stereo import disparity_to_depth
 from crossview_ros.metrics import Metric
@@ -47,7 +49,8 @@ class Task:
 def score_samples(task: str, files: list[SampleFiles], methods: list[Method], scale: float = 1.0,
                   progress: Callable[[int, int], None] | None = None,
                   note: Callable[[str], None] | None = None,
-                  figures: Figures | None = None) -> list[Score]:
+                  figures: Figures | None = None,
+                  pictures: Path | None = None) -> list[Score]:
     """
     Score each method on each sample; a sample is in memory only while it is scored.
 
@@ -56,6 +59,7 @@ def score_samples(task: str, files: list[SampleFiles], methods: list[Method], sc
     :param progress: Told (done, total) samples.
     :param note: Told what is left out or has no pixel with truth, and why.
     :param figures: As for `score_answer`.
+    :param pictures: Folder for a PNG of each answer, its truth and its errors; None: no picture.
     :raises DatasetError: If a sample cannot be read, none is left, or none has truth.
     :raises CrossviewError: If a method fails.
     """
@@ -65,7 +69,7 @@ def score_samples(task: str, files: list[SampleFiles], methods: list[Method], sc
         if task == 'depth' and sample.rig is None:
             (note or _ignore)(f"'{item.name}' left out: no calibration that gives metric depth")
         else:
-            scores += [_score(task, sample, method, figures) for method in methods]
+            scores += [_score(task, sample, method, figures, pictures) for method in methods]
         (progress or _ignore)(done, len(files))
     if not scores:
         raise DatasetError(f'none of {len(files)} samples can be evaluated for {task}; metric '
@@ -140,10 +144,15 @@ def _by_method(scores: list[Score]) -> dict[str, list[Score]]:
 
 
 def _score(task: str, sample: StereoSample | FlowSample, method: Method,
-           figures: Figures | None) -> Score:
+           figures: Figures | None, pictures: Path | None) -> Score:
     value, elapsed_ms = method.answer(sample)
-    return score_answer(task, sample.name, method.name, *TASKS[task].compared(sample, value),
-                        elapsed_ms, figures)
+    answer, truth = TASKS[task].compared(sample, value)
+    if pictures is not None:
+        image = sample.left if isinstance(sample, StereoSample) else sample.image1
+        name = '_'.join((task, sample.name, Path(method.name).name)).replace('/', '_')
+        write_picture(pictures / f'{name}.png', task, f'{sample.name}: {task} of {method.name}',
+                      image, answer, truth)
+    return score_answer(task, sample.name, method.name, answer, truth, elapsed_ms, figures)
 
 
 def _read_stereo(files: SampleFiles, scale: float) -> StereoSample:

@@ -79,9 +79,10 @@ def output_specs(architecture: ModelConfig | OneViewConfig,
         scale = (LOG_SCALES[head.scale], head.scale_range) if isinstance(head, DptHeadConfig) \
             else ('laplace',)
         owner = architecture if isinstance(architecture, OneViewConfig) else head
-        specs[task] = OutputSpec(TASK_UNITS[task], *scale,
-                                 focal_px=getattr(owner, 'focal_px', None),
-                                 metric=metric or task != 'depth')
+        focal_px = getattr(owner, 'focal_px', None)
+        in_metres = {'depth': metric, 'pose': focal_px is None}.get(task, True)
+        unit = 'median depth' if task == 'pose' and not in_metres else TASK_UNITS[task]
+        specs[task] = OutputSpec(unit, *scale, focal_px=focal_px, metric=in_metres)
     return specs
 
 

@@ -28,14 +28,14 @@ def to_half(model: Any, precision: str, float32_scopes: tuple[str, ...] = ()) ->
         model = onnx.version_converter.convert_version(model, OPSETS[precision])
     half = onnx.ModelProto()
     half.CopyFrom(model)
-    _name_weights_once(half.graph)
+    name_weights_once(half.graph)
     products = {node.name for node in _products(half.graph)
                 if not node.name.startswith(float32_scopes)}
     _Halving(half.graph, products, precision).apply()
     return half
 
 
-def _name_weights_once(graph: Any) -> None:
+def name_weights_once(graph: Any) -> None:
     """Read weights under their own names: exporters give equal ones another, by Identity."""
     own = {item.name: item.name for item in graph.initializer}
     kept = []
@@ -49,16 +49,21 @@ def _name_weights_once(graph: Any) -> None:
     graph.node.extend(kept)
 
 
+def weighted_products(graph: Any) -> list[Any]:
+    """Return the nodes that multiply with weights."""
+    weights = {item.name for item in graph.initializer}
+    return [node for node in graph.node
+            if node.op_type in WEIGHTED and node.input[1] in weights]
+
+
 def _products(graph: Any) -> list[Any]:
     """Return the nodes that multiply with weights or attend."""
-    weights = {item.name for item in graph.initializer}
     readers: dict[str, list[Any]] = {}
     writer = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    found = [node for node in graph.node
-             if node.op_type in WEIGHTED and node.input[1] in weights]
+    found = weighted_products(graph)
     for softmax in graph.node:
         if softmax.op_type == 'Softmax':
             around = [writer.get(softmax.input[0]), *readers.get(softmax.output[0], [])]

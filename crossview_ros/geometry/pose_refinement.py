@@ -8,7 +8,7 @@ import numpy as np
 
 MAX_CONDITION = 1e12   # of the normal matrix: beyond it some motion is not seen at all
 CHI_MEDIAN = 1.1774    # median length of a standard normal error in two dimensions
-HUBER = 2.5            # whitened errors beyond so many scales count linearly
+TAILS = 4.0            # degrees of freedom of Student's distribution: the tails of errors
 MIN_SCALE = 1e-3       # of whitened errors: no data is exact, and no covariance is zero
 MAX_INVERSE = 4.0      # a point is not nearer than a quarter of what was measured
 CONVERGED = 1e-3       # standard deviations of the pose: smaller steps change nothing
@@ -33,7 +33,7 @@ class SeenPoints:
 def refine_pose(T_cur_prev: np.ndarray, points: SeenPoints, camera: PinholeCamera,
                 iterations: int) -> tuple[np.ndarray, np.ndarray | None]:
     """
-    Find the pose nearest to all points by Gauss-Newton with Huber weights.
+    Find the pose nearest to all points by Gauss-Newton with the weights of a t-distribution.
 
     :param T_cur_prev: (4, 4) start.
     :return: T_cur_prev, and the covariance (6, 6) of xi in T_true = exp(xi) T_cur_prev; None
@@ -41,7 +41,7 @@ def refine_pose(T_cur_prev: np.ndarray, points: SeenPoints, camera: PinholeCamer
     """
     for _ in range(iterations):
         residual, jacobian = whitened(T_cur_prev, points, camera)
-        weight, scale = _huber(residual)
+        weight, scale = _weights(residual)
         normal = _product(jacobian, weight)
         if not _is_regular(normal):
             return T_cur_prev, None
@@ -56,7 +56,7 @@ def refine_pose(T_cur_prev: np.ndarray, points: SeenPoints, camera: PinholeCamer
 def _covariance(residual: np.ndarray, jacobian: np.ndarray,
                 block: np.ndarray) -> np.ndarray | None:
     """
-    Return the covariance (6, 6) of the pose that minimises the Huber loss; None if not fixed.
+    Return the covariance (6, 6) of the pose that minimises the robust loss; None if not fixed.
 
     The mean square of the loss's slope over its curvature twice: errors that are larger than
     expected, or have long tails, widen it. Networks also err alike over whole areas: where the
@@ -66,9 +66,9 @@ def _covariance(residual: np.ndarray, jacobian: np.ndarray,
     Source: Huber, Robust Statistics, section 7.6, covariance of M-estimates in regression; for
     the blocks Liang and Zeger, Biometrika 73 (1986), eq. 7.
     """
-    weight, _ = _huber(residual)
-    # in the tail the loss is straight along the residual, and curved across it
-    curvature = np.where(weight < 1, weight / 2, 1.0)
+    weight, _ = _weights(residual)
+    # of a weight 1 / (1 + q): that across the residual, (1 - q) / (1 + q)^2 along it; the mean
+    curvature = weight ** 2
     information = _product(jacobian, curvature)
     if not _is_regular(information):
         return None
@@ -94,11 +94,18 @@ def _is_regular(normal: np.ndarray) -> bool:
     return bool(np.isfinite(normal).all() and np.linalg.cond(normal) < MAX_CONDITION)
 
 
-def _huber(residual: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return weights (N,) of whitened residuals (N, 2), and their robust scale."""
-    length = np.sqrt((residual ** 2).sum(1))
-    scale = max(float(np.median(length)) / CHI_MEDIAN, MIN_SCALE)
-    return np.minimum(1.0, HUBER * scale / np.maximum(length, 1e-12)), scale
+def _weights(residual: np.ndarray) -> tuple[np.ndarray, float]:
+    """
+    Return weights (N,) of whitened residuals (N, 2), and their robust scale.
+
+    They fall with the square of the error, and so far errors pull less the farther they are:
+    other than with Huber's there is no edge at which a point starts or ceases to count.
+
+    Source: Lange, Little and Taylor, Robust statistical modeling using the t distribution, 1989.
+    """
+    square = (residual ** 2).sum(1)
+    scale = max(float(np.sqrt(np.median(square))) / CHI_MEDIAN, MIN_SCALE)
+    return 1 / (1 + square / (TAILS * scale ** 2)), scale
 
 
 def whitened(T_cur_prev: np.ndarray, points: SeenPoints,

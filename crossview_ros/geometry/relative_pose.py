@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relative camera pose from optical flow and depth: PnP with RANSAC, refined, with covariance."""
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -56,7 +57,8 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
                            sigma_px: np.ndarray | None = None,
                            depth_sigma: np.ndarray | None = None,
                            options: RelativePoseOptions = RelativePoseOptions(),
-                           guess: np.ndarray | None = None) -> RelativePose:
+                           guess: np.ndarray | None = None,
+                           others: Sequence[np.ndarray] = ()) -> RelativePose:
     """
     Find how the camera moved between two images of a mostly rigid scene.
 
@@ -67,11 +69,12 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
     :param guess: (4, 4) T_prev_cur that the motion so far suggests. What follows from it is
         answered unless RANSAC finds a pose that fits clearly better: something large that moves
         by itself may fit a little better than the world.
+    :param others: Other T_prev_cur to start from; what follows from them must fit the best.
     :return: Pose and covariance, or a status that says why there is none. Never a made-up pose.
         The covariance follows the residuals as they are, and how much neighbours err together.
 
     Source: PnP with RANSAC as in OpenCV's solvePnPRansac; refinement by Gauss-Newton on the
-    reprojection error with Huber weights (Hartley and Zisserman, appendix A6).
+    reprojection error with the weights of a t-distribution (Hartley and Zisserman, appendix A6).
     """
     points = _correspondences(flow, depth, sigma_px, depth_sigma, camera, options.max_points)
     if len(points.uv) < options.min_points:
@@ -79,7 +82,8 @@ def estimate_relative_pose(flow: np.ndarray, depth: np.ndarray, camera: PinholeC
     threshold = max(options.min_threshold_px, options.threshold_px * camera.width / 640)
     found = _ransac(points, camera, threshold, options)
     fits = [_fit(start, points, camera, threshold, options)
-            for start in (None if guess is None else invert(guess), found) if start is not None]
+            for start in (None if guess is None else invert(guess), found, *map(invert, others))
+            if start is not None]
     if not fits:
         return RelativePose(PoseStatus.TOO_FEW_INLIERS, num_points=len(points.uv))
     best = min(fits, key=lambda fit: fit.cost)

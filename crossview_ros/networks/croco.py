@@ -72,7 +72,7 @@ class EncoderFeatures(NamedTuple):
     """What the encoder knows of one image."""
 
     tokens: list[Tensor]          # output of each block (B, N, E); only the last is normalised
-    stem: list[Tensor]            # maps at 1/4 and 1/8 (B, C, h, w); empty for stem 'patch'
+    stem: list[Tensor]            # maps at 1/4, 1/8, 1/2 (B, C, h, w); none of stem 'patch'
     grid_hw: tuple[int, int]      # patches along height and width
 
 
@@ -197,19 +197,21 @@ class CroCoDecoder(nn.Module):
             self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
             draw_normal(self.mask_token, 0.02)
 
-    def forward(self, target: Tensor, reference: Tensor, grid_hw: tuple[int, int],
+    def forward(self, target: Tensor, reference: Tensor | None, grid_hw: tuple[int, int],
                 mask: Tensor | None = None) -> list[Tensor]:
         """
         Decode the target view with the reference view as memory.
 
         :param target: (B, N, E) last encoder tokens; with ``mask`` the visible ones only.
-        :param reference: (B, N, E) last encoder tokens of the other view.
+        :param reference: (B, N, E) last encoder tokens of the other view; None: the memory is the
+            target view itself, as it enters the decoder.
         :param mask: (B, N) bool, True = hidden.
         :return: Output of each block (B, N, D), the last one normalised.
         """
-        x, memory = self.embed(target), self.embed(reference)
+        x = self.embed(target)
         if mask is not None:
             x = self._fill(x, mask)
+        memory = x if reference is None else self.embed(reference)
         if self.rope is None:
             x, memory = x + self.pos_embed, memory + self.pos_embed
         table = None if self.rope is None else self.rope(grid_hw, x.device)
@@ -238,12 +240,12 @@ class CroCo(nn.Module):
         self.head = Linear(config.dec_embed_dim, 3 * config.patch_size ** 2)
         initialise(self.head)
 
-    def forward(self, target: Tensor, reference: Tensor,
+    def forward(self, target: Tensor, reference: Tensor | None,
                 mask: Tensor | None = None) -> CompletionOutput:
         """
         Rebuild the hidden part of the target with the help of the reference.
 
-        :param target: (B, 3, H, W) float, normalised; ``reference`` alike.
+        :param target: (B, 3, H, W) float, normalised; ``reference`` alike, None as in `complete`.
         :param mask: (B, N) bool, True = hidden; None draws one.
         """
         num_visible = None
@@ -254,10 +256,19 @@ class CroCo(nn.Module):
                                target.device)
         return self.complete(target, reference, mask, num_visible)
 
-    def complete(self, target: Tensor, reference: Tensor, mask: Tensor,
+    def complete(self, target: Tensor, reference: Tensor | None, mask: Tensor,
                  num_visible: int | None = None) -> CompletionOutput:
-        """Rebuild behind a mask; ``num_visible`` as in `CroCoEncoder.forward`."""
-        visible, memory = self.encoder.encode_pair(target, reference, mask, num_visible)
+        """
+        Rebuild behind a mask; ``num_visible`` as in `CroCoEncoder.forward`.
+
+        :param reference: None: nothing is known but the visible part of the target, which is
+            masked modelling of one view.
+        """
+        if reference is None:
+            visible = self.encoder(target, mask, num_visible).tokens[-1]
+            memory = None
+        else:
+            visible, memory = self.encoder.encode_pair(target, reference, mask, num_visible)
         patch = self.config.patch_size
         grid_hw = int(target.shape[-2]) // patch, int(target.shape[-1]) // patch
         decoded = self.decoder(visible, memory, grid_hw, mask)

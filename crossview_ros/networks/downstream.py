@@ -69,13 +69,7 @@ class TwoViewModel(nn.Module):
     def predict(self, features1: EncoderFeatures,
                 features2: EncoderFeatures) -> Prediction | PosePrediction:
         """Run decoder and head on encoded views."""
-        tokens1, tokens2 = features1.tokens[-1], features2.tokens[-1]
-        if not self.head.both_directions:
-            decoded = self.decoder(tokens1, tokens2, features1.grid_hw)
-            return self.head(features1.tokens + decoded, features1.grid_hw)
-        decoded = self.decoder(torch.cat((tokens1, tokens2)), torch.cat((tokens2, tokens1)),
-                               features1.grid_hw)
-        return self.head(*decoded[-1].chunk(2), features1, features2)
+        return run_heads(self.decoder, [self.head], features1, features2)[0]
 
 
 class OneViewModel(nn.Module):
@@ -159,6 +153,15 @@ class MultiTaskModel(nn.Module):
         """Run one task on its one or two encoded views; as `TwoViewModel.predict`."""
         return self.task(task).predict(*features)
 
+    def predict_all(self, task: str, *features: EncoderFeatures) -> dict[
+            str, Prediction | PosePrediction]:
+        """Run one task, and with flow the pose head: it reads the same pass of the decoder."""
+        if task != 'flow' or 'pose' not in self.heads:
+            return {task: self.predict(task, *features)}
+        tasks = ('flow', 'pose')
+        return dict(zip(tasks, run_heads(self.decoder, [self.heads[name] for name in tasks],
+                                         *features)))
+
 
 def one_view_model(config: OneViewConfig) -> OneViewModel:
     """
@@ -171,6 +174,24 @@ def one_view_model(config: OneViewConfig) -> OneViewModel:
                          config.normalisation, config.value == 'exp')
     model.config = config
     return model
+
+
+def run_heads(decoder: CroCoDecoder, heads: list[nn.Module], features1: EncoderFeatures,
+              features2: EncoderFeatures) -> list[Prediction | PosePrediction]:
+    """
+    Run two-view heads on one pass of the decoder.
+
+    Where a head needs the views in both orders, they go through as one batch, and the other heads
+    read the half in which view 1 comes first.
+    """
+    tokens1, tokens2 = features1.tokens[-1], features2.tokens[-1]
+    both = any(head.both_directions for head in heads)
+    if both:
+        tokens1, tokens2 = torch.cat((tokens1, tokens2)), torch.cat((tokens2, tokens1))
+    decoded = decoder(tokens1, tokens2, features1.grid_hw)
+    forward = [tokens.chunk(2)[0] for tokens in decoded] if both else decoded
+    return [head(*decoded[-1].chunk(2), features1, features2) if head.both_directions
+            else head(features1.tokens + forward, features1.grid_hw) for head in heads]
 
 
 def encode_views(encoder: CroCoEncoder, images: list[Tensor]) -> list[EncoderFeatures]:

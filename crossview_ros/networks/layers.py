@@ -128,7 +128,7 @@ class PatchEmbed(nn.Module):
 
 class ConvStem(nn.Module):
     """
-    Convolutions down to the patch grid; their 1/4 and 1/8 maps serve dense matching.
+    Convolutions down to the patch grid; their 1/4, 1/8 and 1/2 maps serve dense matching.
 
     Early convolutions make transformers easier to train (Xiao et al., NeurIPS 2021).
     """
@@ -147,10 +147,11 @@ class ConvStem(nn.Module):
         self.proj = nn.Conv2d(eighth, dim, stride, stride)
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Map (B, 3, H, W) to (B, dim, Nh, Nw) and the maps at 1/4 and 1/8."""
-        quarter = self.quarter_block(F.gelu(self.quarter(F.gelu(self.enter(image)))))
+        """Map (B, 3, H, W) to (B, dim, Nh, Nw) and the maps at 1/4, 1/8 and 1/2."""
+        half = F.gelu(self.enter(image))
+        quarter = self.quarter_block(F.gelu(self.quarter(half)))
         eighth = self.eighth_block(F.gelu(self.eighth(quarter)))
-        return self.proj(eighth), [quarter, eighth]
+        return self.proj(eighth), [quarter, eighth, half]
 
 
 class ConvBlock(nn.Module):

@@ -104,10 +104,12 @@ class Pipeline:
         self.settings = settings
 
     def restart(self) -> None:
-        """Forget what waits: the clock has jumped back."""
-        self.sync.restart()
-        self._last_info.clear()
-        self.worker.clear()
+        """Forget what waits: the clock has jumped back, and with it the messages to come."""
+        restarts = self.sync.num_restarts
+        self.sync.restart(self._node.get_clock().now().nanoseconds)
+        if self.sync.num_restarts > restarts:
+            self._last_info.clear()
+            self.worker.clear()
 
     def silent_s(self, now_s: float) -> float:
         """Return the time without a matched set [s]."""

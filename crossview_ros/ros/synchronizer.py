@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 RESTART_NS = 1_000_000_000   # a stamp so much earlier means that time began anew (a bag loops)
+CLOCK_LAG_NS = 100_000_000   # by which /clock may be behind the messages that it comes with
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,22 @@ class Synchronizer:
                 other.drop_oldest()
         return matched
 
-    def restart(self) -> None:
-        """Forget what waits, as when the clock jumps back; the next set has a new epoch."""
+    def restart(self, now_ns: int = 0) -> None:
+        """
+        Forget what waits, as when the clock jumps back; the next set has a new epoch.
+
+        Messages that go on from before, for less than a second, are late ones and are dropped.
+
+        :param now_ns: What the clock says: where no stamp is ahead of it, the stamps have gone
+            back before the clock, so nothing is forgotten.
+        """
+        if not any(stream.last_ns is not None and stream.last_ns > now_ns + CLOCK_LAG_NS
+                   for stream in self._streams.values()):
+            return
         for stream in self._streams.values():
             stream.counts.unmatched += len(stream.waiting)
             stream.waiting.clear()
-            stream.last_ns = None
+            stream.before_ns, stream.last_ns = stream.last_ns, None
         self._begin_epoch()
         self._last_ns = 0
 
@@ -117,7 +128,10 @@ class Synchronizer:
             # without stamps a newer message is the better partner than one that was left over
             stream.drop_waiting(lambda item: item.stamp_ns == 0)
             return True
-        last_ns = stream.last_ns
+        if stream.goes_on(stamp_ns):
+            stream.counts.unmatched += 1
+            return False
+        stream.before_ns, last_ns = None, stream.last_ns
         if last_ns is not None and stamp_ns <= last_ns:
             if stamp_ns == last_ns:
                 stream.counts.repeated += 1
@@ -212,6 +226,7 @@ class _Stream:
         self.waiting: deque[_Waiting] = deque()
         self.counts = StreamCounts()
         self.last_ns: int | None = None
+        self.before_ns: int | None = None   # newest before a restart, until stamps go back
         self.gap_ns = 0   # between its two newest messages; 0: not known
 
     def drop_oldest(self) -> None:
@@ -222,6 +237,10 @@ class _Stream:
         kept = [item for item in self.waiting if not condition(item)]
         self.counts.unmatched += len(self.waiting) - len(kept)
         self.waiting = deque(kept)
+
+    def goes_on(self, stamp_ns: int) -> bool:
+        """Tell whether a stamp belongs to what came before a restart."""
+        return self.before_ns is not None and 0 < stamp_ns - self.before_ns < RESTART_NS
 
     def has_passed(self, stamp_ns: int) -> bool:
         """

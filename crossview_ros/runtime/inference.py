@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from crossview_ros.runtime.backends import Backend, encoder_of, OUTPUT_OF_TASK
+from crossview_ros.runtime.backends import (
+    Backend, encoder_of, OUTPUT_OF_TASK, POSE_BESIDE_FLOW, takes_pixels)
 from crossview_ros.runtime.confidence import laplace_log_scale
 from crossview_ros.runtime.input_adapter import InputAdapter
 from crossview_ros.runtime.manifest import ModelManifest
@@ -16,7 +17,8 @@ import numpy as np
 class PreparedImage:
     """An image as the network takes it."""
 
-    network_input: np.ndarray   # (1, 3, h, w) float32, normalised
+    # (1, h, w, 3) uint8 RGB, or (1, 3, h, w) float32 normalised, as the backend takes it
+    network_input: np.ndarray
     adapter: InputAdapter
 
 
@@ -39,6 +41,7 @@ class DensePrediction:
     value: np.ndarray              # (1, C, h, w) float32
     log_scale: np.ndarray | None   # (1, 1, h, w) float32, raw
     adapter: InputAdapter
+    T_1_2: np.ndarray | None = None   # (4, 4) of the pose head that shares the pass of the flow
 
 
 class SingleInference:
@@ -62,7 +65,7 @@ class SingleInference:
     def prepare(self, image: np.ndarray) -> PreparedImage:
         """Scale, normalise and pad an (H, W, 3) uint8 RGB image."""
         adapter = InputAdapter.create(self._manifest, image.shape[:2], self._inference_size)
-        return PreparedImage(adapter.prepare(image), adapter)
+        return PreparedImage(network_input(self._backend, adapter, image), adapter)
 
     def encode(self, image: PreparedImage, tasks: Iterable[str]) -> EncodedImage:
         """Encode an image for some tasks, once for each network that they need."""
@@ -74,8 +77,10 @@ class SingleInference:
 
     def predict(self, task: str, *views: EncodedImage) -> DensePrediction:
         """Run a task's head on one view, or from view 1 to view 2, which have one size."""
-        return DensePrediction(*run_head(self._backend, task, *(
-            view.features[task] for view in views)), views[0].adapter)
+        value, log_scale, T_1_2 = run_head(self._backend, task, *(
+            view.features[task] for view in views))
+        return DensePrediction(value, log_scale, views[0].adapter,
+                               None if T_1_2 is None else T_1_2[0])
 
     def restore(self, task: str,
                 prediction: DensePrediction) -> tuple[np.ndarray, np.ndarray | None]:
@@ -83,12 +88,22 @@ class SingleInference:
         return restore_prediction(self._manifest, task, prediction)
 
 
-def run_head(backend: Backend, task: str,
-             *features: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return value (B, C, h, w) and raw log_scale (B, 1, h, w), or None, on the host; float32."""
+def network_input(backend: Backend, adapter: InputAdapter, image: np.ndarray) -> np.ndarray:
+    """Fit an (H, W, 3) uint8 RGB image to the network, in the form that a backend takes."""
+    return adapter.fit(image) if takes_pixels(backend) else adapter.prepare(image)
+
+
+def run_head(backend: Backend, task: str, *features: Any) -> tuple[
+        np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """
+    Run a task's graph.
+
+    :return: Value (B, C, h, w), raw log_scale (B, 1, h, w) and `POSE_BESIDE_FLOW` (B, 4, 4), or
+        None where the graph has no such output; on the host, float32.
+    """
     outputs = backend.run(task, {f'features{i}': view for i, view in enumerate(features, 1)})
-    value = backend.to_numpy(outputs[OUTPUT_OF_TASK[task]])
-    return value, backend.to_numpy(outputs['log_scale']) if 'log_scale' in outputs else None
+    return tuple(backend.to_numpy(outputs[name]) if name in outputs else None
+                 for name in (OUTPUT_OF_TASK[task], 'log_scale', POSE_BESIDE_FLOW))
 
 
 def restore_prediction(manifest: ModelManifest, task: str,

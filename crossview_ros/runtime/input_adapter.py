@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import math
 
 from crossview_ros.errors import ConfigError
-from crossview_ros.runtime.manifest import InputNormalisation, ModelManifest
+from crossview_ros.runtime.manifest import gain_and_bias, InputNormalisation, ModelManifest
 import cv2
 import numpy as np
 
@@ -58,27 +58,31 @@ class InputAdapter:
         """Return how many image pixels one network pixel spans along x and y."""
         return (self.image_hw[1] / self.working_hw[1], self.image_hw[0] / self.working_hw[0])
 
-    def prepare(self, image: np.ndarray) -> np.ndarray:
+    def fit(self, image: np.ndarray) -> np.ndarray:
         """
-        Scale, normalise and pad.
+        Scale and pad.
 
         :param image: (H, W, 3) uint8 RGB of ``image_hw``.
-        :return: (1, 3, h, w) float32, contiguous, h and w of ``network_hw``.
+        :return: (1, h, w, 3) uint8 RGB, contiguous, h and w of ``network_hw``.
         """
         rows, cols = self.working_hw
         if self.working_hw != self.image_hw:
             image = cv2.resize(np.ascontiguousarray(image), (cols, rows),
                                interpolation=cv2.INTER_AREA)
-        if self.normalisation.channels == 'bgr':
-            image = image[..., ::-1]
-        std = np.asarray(self.normalisation.std, np.float32)
-        gain = 1 / (255 * std)
-        bias = np.asarray(self.normalisation.mean, np.float32) / std
-        network = np.empty((1, 3, *self.network_hw), np.float32)
-        network[0, :, :rows, :cols] = (image * gain - bias).transpose(2, 0, 1)
-        network[..., :rows, cols:] = network[..., :rows, cols - 1:cols]
-        network[..., rows:, :] = network[..., rows - 1:rows, :]
-        return network
+        pixels = np.empty((1, *self.network_hw, 3), np.uint8)
+        pixels[0, :rows, :cols] = image
+        pixels[:, :rows, cols:] = pixels[:, :rows, cols - 1:cols]
+        pixels[:, rows:] = pixels[:, rows - 1:rows]
+        return pixels
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """
+        Scale, pad and normalise.
+
+        :param image: (H, W, 3) uint8 RGB of ``image_hw``.
+        :return: (1, 3, h, w) float32, contiguous, h and w of ``network_hw``.
+        """
+        return normalise(self.fit(image), self.normalisation)
 
     def restore(self, values: np.ndarray) -> np.ndarray:
         """
@@ -128,6 +132,18 @@ class InputAdapter:
         """
         stretch = sum(math.log(scale) for scale in self.scale_xy[:channels]) / channels
         return self.restore(log_scale + np.float32(stretch))
+
+
+def normalise(pixels: np.ndarray, normalisation: InputNormalisation) -> np.ndarray:
+    """
+    Return what the network takes, for backends that do not do this themselves.
+
+    :param pixels: (B, h, w, 3) uint8 RGB.
+    :return: (B, 3, h, w) float32, contiguous.
+    """
+    gain, bias = gain_and_bias(normalisation)
+    ordered = pixels[..., ::-1] if normalisation.channels == 'bgr' else pixels
+    return np.ascontiguousarray((ordered * gain - bias).transpose(0, 3, 1, 2))
 
 
 def _working_side(side: int, scale: float, multiple: int) -> int:

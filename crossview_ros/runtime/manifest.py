@@ -11,9 +11,10 @@ from crossview_ros.config import from_dict, load_yaml
 from crossview_ros.errors import CheckpointError, ConfigError
 from crossview_ros.geometry.tiling import parse_weight, TilingSpec
 from crossview_ros.model_store import find_model, MANIFEST, WEIGHTS
+import numpy as np
 
-__all__ = ['find_model', 'InputNormalisation', 'load_manifest', 'MANIFEST', 'ModelManifest',
-           'OutputSpec', 'parse_weight', 'TilingSpec', 'verify_files']
+__all__ = ['find_model', 'gain_and_bias', 'InputNormalisation', 'load_manifest', 'MANIFEST',
+           'ModelManifest', 'OutputSpec', 'parse_weight', 'TilingSpec', 'verify_files']
 
 TASKS = ('stereo', 'flow', 'pose', 'depth')
 LOG_SCALE_RANGES = {'laplace_bounded': (0.25, 4.0), 'laplace_bounded2': (3.0, 3.0)}
@@ -33,6 +34,12 @@ class InputNormalisation:
             raise CheckpointError(f'normalisation: std must be greater than 0, got {self.std}')
 
 
+def gain_and_bias(normalisation: InputNormalisation) -> tuple[np.ndarray, np.ndarray]:
+    """Return float32 (3,) each: a normalised channel is its pixels * gain - bias."""
+    std = np.asarray(normalisation.std, np.float32)
+    return 1 / (255 * std), np.asarray(normalisation.mean, np.float32) / std
+
+
 @dataclass(frozen=True)
 class OutputSpec:
     """
@@ -45,9 +52,12 @@ class OutputSpec:
     unit: str   # of the output and of b
     log_scale: Literal['laplace', 'laplace_bounded', 'laplace_bounded2'] | None = None
     log_scale_range: tuple[float, float] | None = None   # (A, B); None: the loss's own default
-    # of depth: it is that of a camera of this focal length [network px]; None: as it is
+    # of depth and pose: they are those of a camera of this focal length [network px]; None: as
+    # they are
     focal_px: float | None = None
-    metric: bool = True   # of depth: its scale can be right; else only its shape
+    # of depth: its scale can be right; else only its shape. Of pose: translation is in metres;
+    # else in median depths of the first view
+    metric: bool = True
 
     def __post_init__(self) -> None:
         """Fill in the default range, and refuse one that gives no scale."""

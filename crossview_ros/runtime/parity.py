@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from crossview_ros.runtime.backends import Backend, encoder_of, NUM_VIEWS
+from crossview_ros.runtime.backends import Backend, encoder_of, NUM_VIEWS, takes_pixels
+from crossview_ros.runtime.input_adapter import normalise
 from crossview_ros.runtime.manifest import ModelManifest
 import numpy as np
 
@@ -56,7 +57,7 @@ def compare_backends(backend: Backend, reference: Backend, manifest: ModelManife
     Run two backends on the same images and compare every output of some heads.
 
     :param reference: The PyTorch backend.
-    :param pairs: Network inputs of two views, (B, 3, h, w) float32 each.
+    :param pairs: Two views each, (B, h, w, 3) uint8 RGB, of a size that the network takes.
     """
     answers = [[run_heads(runner, manifest, heads, pair) for pair in pairs]
                for runner in (backend, reference)]
@@ -70,6 +71,8 @@ def run_heads(backend: Backend, manifest: ModelManifest, heads: Iterable[str],
               pair: tuple[np.ndarray, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """Encode two views once for each network; return the outputs of heads, on the host."""
     encoder = {head: encoder_of(manifest, head) for head in heads}
+    if pair[0].dtype == np.uint8 and not takes_pixels(backend):
+        pair = tuple(normalise(image, manifest.normalisation) for image in pair)
     views = {graph: [backend.run(graph, {'image': image})['features'] for image in pair]
              for graph in dict.fromkeys(encoder.values())}
     answers = {}

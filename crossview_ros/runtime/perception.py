@@ -14,6 +14,7 @@ from crossview_ros.runtime.backends.auto import open_chosen
 from crossview_ros.runtime.depth import align_right
 from crossview_ros.runtime.inference import EncodedImage
 from crossview_ros.runtime.inputs import check_inputs
+from crossview_ros.runtime.learned_motion import with_motion
 from crossview_ros.runtime.manifest import find_model, load_manifest, ModelManifest
 from crossview_ros.runtime.odometry import seen_depth
 from crossview_ros.runtime.one_camera_depth import OneCamera
@@ -129,8 +130,7 @@ class Perception:
 
         :param left: (H, W, 3) uint8 RGB, any size; the size may change between frames, which
             starts the flow anew.
-        :param right: As ``left``, or None for one camera: then depth is that of the depth head,
-            where the model has one.
+        :param right: As ``left``, or None for one camera: depth is then that of a depth head.
         :param rig: Calibration of images of this size; a PinholeCamera for one camera.
         :param stamp_ns: Time of the images [ns]; the caller drops frames out of order.
         :param cloud: (N, 3) float32 [m] in the left optical frame, taken with the image. With one
@@ -171,9 +171,10 @@ class Perception:
                              int(stamp_ns), seen if stamp_ns else None, visible)
             if 'odometry' in self.tasks and stamp_ns and self._tracking.follows(seen):
                 with timer.stage('odometry'):
-                    fields.update(self._tracking.step(
-                        frame, previous, dense.get('flow'),
-                        lambda view: self._flow(view, frame)))
+                    frame = frame.with_corners(left, right, rig)
+                    flow = with_motion(dense.get('flow'), predictions.get('flow'), self.manifest)
+                    fields.update(self._tracking.step(frame, previous, flow,
+                                                      lambda view: self._flow(view, frame)))
                     if options.refine_flow and fields['T_prev_cur'] is not None \
                             and previous.seen is not None:
                         fields.update(flow_fields(*explain_by_motion(
@@ -278,7 +279,7 @@ class Perception:
         if view.left.adapter != frame.left.adapter:
             return None
         prediction = self._inference.predict('flow', view.left, frame.left)
-        return self._inference.restore('flow', prediction)
+        return with_motion(self._inference.restore('flow', prediction), prediction, self.manifest)
 
     def _remember(self, frame: SeenView, epoch: int) -> None:
         with self._state:

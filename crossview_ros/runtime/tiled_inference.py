@@ -8,7 +8,8 @@ from crossview_ros.errors import ConfigError
 from crossview_ros.geometry.tiling import blend, enlarge, TileLayout
 from crossview_ros.runtime.backends import Backend, encoder_of
 from crossview_ros.runtime.inference import (
-    DensePrediction, EncodedImage, PreparedImage, restore_prediction, run_head, SingleInference)
+    DensePrediction, EncodedImage, network_input, PreparedImage, restore_prediction, run_head,
+    SingleInference)
 from crossview_ros.runtime.input_adapter import InputAdapter
 from crossview_ros.runtime.manifest import ModelManifest
 from crossview_ros.runtime.options import PerceptionOptions
@@ -46,7 +47,7 @@ class TiledInference:
         """Shrink, where the options say so, and normalise an (H, W, 3) uint8 RGB image."""
         adapter = InputAdapter.create(self._manifest, image.shape[:2],
                                       self._options.inference_size, padded=False)
-        return PreparedImage(adapter.prepare(image), adapter)
+        return PreparedImage(network_input(self._backend, adapter, image), adapter)
 
     def encode(self, image: PreparedImage, tasks: Iterable[str]) -> EncodedImage:
         """Encode the windows of some tasks, once for each network and size of the windows."""
@@ -75,13 +76,18 @@ class TiledInference:
             tuple[tuple[int, int], np.ndarray, np.ndarray]]:
         corners = views[0].layout.chunks(self._options.tile_batch)
         for chunk, *features in zip(corners, *(view.chunks for view in views)):
-            yield from zip(chunk, *run_head(self._backend, task, *features))
+            yield from zip(chunk, *run_head(self._backend, task, *features)[:2])
 
-    def _encode(self, network_input: np.ndarray, graph: str, layout: TileLayout) -> _TileFeatures:
-        image = enlarge(network_input, layout.scaled_hw)
-        return _TileFeatures(layout, [
-            self._backend.run(graph, {'image': layout.cut(image, corners)})['features']
-            for corners in layout.chunks(self._options.tile_batch)])
+    def _encode(self, image: np.ndarray, graph: str, layout: TileLayout) -> _TileFeatures:
+        pixels = image.dtype == np.uint8
+        planes = enlarge(image.transpose(0, 3, 1, 2) if pixels else image, layout.scaled_hw)
+        chunks = []
+        for corners in layout.chunks(self._options.tile_batch):
+            tiles = layout.cut(planes, corners)
+            if pixels:
+                tiles = np.ascontiguousarray(tiles.transpose(0, 2, 3, 1))
+            chunks.append(self._backend.run(graph, {'image': tiles})['features'])
+        return _TileFeatures(layout, chunks)
 
 
 def make_inference(backend: Backend, manifest: ModelManifest,

@@ -5,12 +5,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.runtime.inference import EncodedImage
+from crossview_ros.runtime.learned_motion import LearnedMotion
 from crossview_ros.runtime.odometry import flow_sigma, OdometryStep, SeenDepth, VisualOdometry
 from crossview_ros.runtime.results import TrackingStatus
+from crossview_ros.runtime.sharpening import Corners, seen_corners, sharpened
 import numpy as np
 
-DenseFlow = tuple[np.ndarray, np.ndarray | None]   # flow [px] and its log_scale
+# flow [px], its log_scale, and what a pose head says of the same views
+DenseFlow = tuple[np.ndarray, np.ndarray | None, LearnedMotion | None]
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,13 @@ class SeenView:
     stamp_ns: int
     seen: SeenDepth | None   # for the odometry
     visible: np.ndarray | None = None   # (H, W) bool; None: the image shows something everywhere
+    corners: Corners | None = None   # for the odometry
+
+    def with_corners(self, left: np.ndarray, right: np.ndarray | None,
+                     rig: StereoRig | PinholeCamera) -> 'SeenView':
+        """Look for corners in the images (H, W, 3) uint8 RGB; ``right`` None: one camera."""
+        return dataclasses.replace(
+            self, corners=seen_corners(left, right, rig, self.seen, self.visible))
 
 
 class Tracking:
@@ -69,5 +80,9 @@ class Tracking:
         if flow is None or reference is None or reference.seen is None \
                 or not 0 < previous.stamp_ns < frame.stamp_ns:
             return None
-        return self._odometry.track(reference.seen, flow[0], flow_sigma(flow[1]), frame.stamp_ns,
-                                    previous.stamp_ns)
+        learned = None if flow[2] is None else flow[2].in_metres(reference.seen)
+        known = reference.seen, flow[0], flow_sigma(flow[1])
+        if reference.corners is not None and frame.corners is not None and flow[1] is not None \
+                and reference.seen.depth_sigma is not None:
+            known = sharpened(reference.corners, frame.corners.image, *known)
+        return self._odometry.track(*known, frame.stamp_ns, previous.stamp_ns, learned)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from crossview_ros.data.augment_monocular import MonocularAugmentation
 from crossview_ros.data.contrastive_views import ContrastiveViewConfig
 from crossview_ros.data.synthetic.lidar_frames import LidarFrameConfig
+from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.data.synthetic.view_pairs import PairConfig
 from crossview_ros.errors import ConfigError
 
@@ -66,9 +67,12 @@ class DataConfig:
     num_records: int = 4000           # rendered once and kept; a record holds three images
     size_hw: tuple[int, int] = (192, 256)     # [px] of a rendered record
     scale_range: tuple[float, float] = (0.9, 1.4)   # random enlargement before the crop
-    photometric: float = 1.0          # strength of colour, noise and blur augmentation
+    photometric: float = 1.0          # strength of colour and noise augmentation
+    flaws: float = 0.0                # strength of blur, vignetting, bad rectification and JPEG
+    scenes: SceneConfig = field(default_factory=SceneConfig)   # what is in front of the cameras
     pairs: PairConfig = field(default_factory=PairConfig)   # how far two views differ (croco)
     frames: LidarFrameConfig = field(default_factory=LidarFrameConfig)   # with LiDAR (simipu)
+    depth_of: Literal['scenes', 'frames'] = 'scenes'   # frames: those with LiDAR (depth)
     # source: datasets
     root: str | None = None           # folder with the folders of all data sets
     mixture: tuple[DatasetUse, ...] = ()
@@ -88,6 +92,8 @@ class DataConfig:
         if self.difficulty is not None and not (self.online and self.source == 'rendered'):
             raise ConfigError('data.difficulty belongs to scenes rendered while training: '
                               'set data.online=true, or leave it out')
+        if self.depth_of == 'frames' and self.online:
+            raise ConfigError('data.depth_of frames takes stored frames: set data.online=false')
         if self.validation_mode == 'tiled' and self.source != 'datasets':
             raise ConfigError("data.validation_mode 'tiled' needs data.source datasets, got "
                               f"'{self.source}'; use crop")

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 import tempfile
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from crossview_ros.data.synthetic.dataset import KINDS
 from crossview_ros.data.synthetic.draw import Draw
@@ -19,9 +19,17 @@ from crossview_ros.training.tasks.step import Task
 import numpy as np
 import torch
 from torch import nn, Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 STATES = 5    # fp32 copies of the weights: own, gradient, two moments of AdamW, average
 PROBED = 2    # samples that are tried
+
+
+class StepCost(NamedTuple):
+    """What an optimizer step takes on this device, forwards and backwards."""
+
+    step_s: float
+    flop: int      # multiplications and additions of products and convolutions
 
 
 def estimate(verb: str, config: RunConfig, device: str, threads: int = 0) -> dict[str, str]:
@@ -31,12 +39,7 @@ def estimate(verb: str, config: RunConfig, device: str, threads: int = 0) -> dic
     :return: Lines of text by name.
     :raises CrossviewError: As `open_run`.
     """
-    if threads:
-        torch.set_num_threads(threads)
-    engine = open_engine(device, config.precision, config.engine.strategy)
-    task, model = build(verb, config)
-    model = model.to(engine.device)
-    prepare_blocks(model, config.engine)
+    engine, task, model = _prepare(verb, config, device, threads)
     with tempfile.TemporaryDirectory() as folder:
         batches = _open_few(task, model, config, Path(folder))
         saved_bytes, step_s = _try_step(engine, Procedure(task, model), batches.training_batch(0))
@@ -52,6 +55,36 @@ def estimate(verb: str, config: RunConfig, device: str, threads: int = 0) -> dic
                       f'{saved_bytes * rows / PROBED / 1e9:.2f} GB',
             'time': f'about {timedelta(seconds=round(3600 * hours))} for {config.steps} steps '
                     f'on one {engine.device.type}{limit}'}
+
+
+def step_cost(verb: str, config: RunConfig, device: str, threads: int = 0) -> StepCost:
+    """
+    Try a step of a whole batch: two samples, each as often as it takes.
+
+    :raises CrossviewError: As `open_run`.
+    """
+    engine, task, model = _prepare(verb, config, device, threads)
+    with tempfile.TemporaryDirectory() as folder:
+        batch = _open_few(task, model, config, Path(folder)).training_batch(0)
+    batch = {name: torch.cat([value] * -(-config.batch_size // PROBED))[:config.batch_size]
+             .to(engine.device) for name, value in batch.items()}
+    procedure = Procedure(task, model)
+    with FlopCounterMode(display=False) as counter:
+        _step(engine, procedure, batch)
+    start_s = time.monotonic()
+    _step(engine, procedure, batch)
+    return StepCost(time.monotonic() - start_s, counter.get_total_flops())
+
+
+def _prepare(verb: str, config: RunConfig, device: str,
+             threads: int) -> tuple[Engine, Task, nn.Module]:
+    if threads:
+        torch.set_num_threads(threads)
+    engine = open_engine(device, config.precision, config.engine.strategy)
+    task, model = build(verb, config)
+    model = model.to(engine.device)
+    prepare_blocks(model, config.engine)
+    return engine, task, model
 
 
 def _try_step(engine: Engine, procedure: nn.Module,

@@ -6,7 +6,6 @@ from pathlib import Path
 from crossview_ros.data.synthetic.dataset import ShardDataset
 from crossview_ros.data.synthetic.difficulty import pairs_of, scenes_of
 from crossview_ros.data.synthetic.draw import Draw
-from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.data.synthetic.textures import TextureAtlas
 from crossview_ros.data.synthetic.view_pairs import render_pairs
 from crossview_ros.networks.croco import CroCoConfig
@@ -46,7 +45,7 @@ class PairBatches:
         """Render so many pairs that no folder holds, of a difficulty in [0, 1]."""
         data = self.config.data
         pairs = render_pairs(count, data.size_hw, pairs_of(level, data.pairs), atlas, draw,
-                             scenes_of(level, SceneConfig()))
+                             scenes_of(level, data.scenes))
         return {view: pairs[view] for view in VIEWS}
 
     def augmented(self, batch: Batch, draw: Draw, level: float = 1.0) -> Batch:

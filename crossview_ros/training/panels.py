@@ -42,7 +42,8 @@ def _completion(config: RunConfig, model: CroCo, batch: dict[str, Tensor]) -> Te
     target, mask = batch['target'], batch['mask']
     patch = model.config.patch_size
     grid_hw = target.shape[-2] // patch, target.shape[-1] // patch
-    output = model(target, batch['reference'], mask)
+    withheld = config.completion.reference == 'withheld'
+    output = model(target, None if withheld else batch['reference'], mask)
     completed = reconstruct(output.patches.float(), target, patch,
                             mask if config.pixel_loss.masked_only else None,
                             config.pixel_loss.normalised)

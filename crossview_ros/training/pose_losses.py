@@ -7,19 +7,21 @@ from torch import Tensor
 ROTATION_WEIGHT_M = 5.0   # [m/rad] an error of 1 rad moves what is 5 m away by 5 m
 
 
-def pose_loss(prediction: PosePrediction, truth: Tensor) -> dict[str, Tensor]:
+def pose_loss(prediction: PosePrediction, truth: Tensor,
+              weights: tuple[float, float] = (1.0, ROTATION_WEIGHT_M)) -> dict[str, Tensor]:
     """
     Compare relative poses with the true ones.
 
     The scale b of a Laplace distribution is fitted to each of the six errors as it is:
     ``log b + |error| / b`` with the error detached, so that doubt never excuses a wrong pose.
 
-    :param truth: T_1_2 (B, 4, 4), translation [m].
-    :return: ``loss`` to minimise; ``translation_m``, ``rotation_rad`` mean lengths of the errors
-        and ``nll`` mean over the six, detached.
+    :param truth: T_1_2 (B, 4, 4), translation [m] or in the unit of the head.
+    :param weights: Of an error of translation and of 1 rad in the loss.
+    :return: ``loss`` to minimise; ``translation_m`` (in the unit of the truth), ``rotation_rad``
+        mean lengths of the errors and ``nll`` mean over the six, detached.
     """
     error = pose_error(prediction.T_1_2, truth)
-    weight = error.new_tensor((1.0, 1.0, 1.0, *[ROTATION_WEIGHT_M] * 3))
+    weight = error.new_tensor(weights).repeat_interleave(3)
     log_scale = prediction.log_scale.float()
     nll = (log_scale + error.detach().abs() * torch.exp(-log_scale)).mean()
     loss = (weight * error.abs()).sum(-1).mean() + 0.2 * nll

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from crossview_ros.training.augmentation import (
     Batch, crop_and_scale, flip_pose_views, middle)
 from crossview_ros.training.data_config import DataConfig
+from crossview_ros.training.seen_motion import rays
 import torch
 
 NAMES_OF_HEAD = {'stereo': ('left', 'right', 'disparity', 'left_occluded'),
@@ -28,11 +29,30 @@ def matching(heads: Iterable[str]) -> RecordKind:
                       _crop_and_scale)
 
 
+def matching_and_pose(heads: Iterable[str]) -> RecordKind:
+    """Take what `matching` does, and what `seen_motion` needs."""
+    dense = matching(heads)
+    return RecordKind(
+        (*dense.names, 'T_left_previous', 'focal', 'baseline'),
+        lambda records: {**dense.fields(records), **_calibration(records)}, _crop_and_scale)
+
+
+def _calibration(records: Batch) -> Batch:
+    return {'focal': records['focal'], 'baseline': records['baseline'],
+            'ray': rays(records['focal'], records['left'].shape[-2:]),
+            'T_previous_left': torch.linalg.inv(records['T_left_previous'])}
+
+
 def depth_fields(records: Batch) -> Batch:
     """Return ``left``, its ``depth`` (B, 1, H, W) [m] and its ``focal`` length (B,) [px]."""
     focal_m = (records['focal'] * records['baseline']).view(-1, 1, 1, 1)   # [px m]
     return {'left': records['left'], 'depth': focal_m / records['disparity'],
             'focal': records['focal']}
+
+
+def frame_fields(records: Batch) -> Batch:
+    """Return what `depth_fields` does, of frames with LiDAR, which keep their depth (B, H, W)."""
+    return {**records, 'depth': records['depth'][:, None]}
 
 
 def pose_fields(records: Batch) -> Batch:
@@ -42,7 +62,8 @@ def pose_fields(records: Batch) -> Batch:
 
 
 def _crop_and_scale(batch: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
-    return crop_and_scale(batch, data.crop_hw, data.scale_range, generator)
+    seen = {name: value for name, value in batch.items() if value.ndim == 4 or name == 'focal'}
+    return {**batch, **crop_and_scale(seen, data.crop_hw, data.scale_range, generator)}
 
 
 def _mirror(batch: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
@@ -57,4 +78,5 @@ def _flip(batch: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
 
 MATCHING = matching(NAMES_OF_HEAD)
 DEPTH = RecordKind(('left', 'disparity', 'focal', 'baseline'), depth_fields, _mirror)
+FRAME_DEPTH = RecordKind(('left', 'depth', 'focal'), frame_fields, _mirror)
 POSE = RecordKind(('previous', 'left', 'T_left_previous'), pose_fields, _flip)

@@ -14,6 +14,7 @@ from crossview_ros.data.synthetic.textures import make_atlas, TextureAtlas
 from crossview_ros.data.synthetic.view_pairs import PairConfig
 from crossview_ros.networks.downstream import ModelConfig, OneViewConfig
 from crossview_ros.training import augmentation
+from crossview_ros.training.camera_flaws import add_flaws
 from crossview_ros.training.data_config import DataConfig
 from crossview_ros.training.record_kinds import MATCHING, RecordKind
 from crossview_ros.training.run_config import RunConfig
@@ -92,8 +93,9 @@ class RecordBatches:
 
     def render(self, count: int, atlas: TextureAtlas, draw: Draw, level: float = 1.0) -> Batch:
         """Render so many records that no folder holds, of a difficulty in [0, 1]."""
-        records = render_records(count, self.config.data.size_hw,
-                                 scenes_of(level, SceneConfig()), atlas, draw, self.kind.names)
+        data = self.config.data
+        records = render_records(count, data.size_hw, scenes_of(level, data.scenes), atlas, draw,
+                                 self.kind.names)
         return self.kind.fields(records)
 
     def augmented(self, batch: Batch, draw: Draw, level: float = 1.0) -> Batch:
@@ -103,6 +105,7 @@ class RecordBatches:
         batch = augmentation.photometric(batch, level * data.photometric, draw)
         if 'right' in batch:
             batch = augmentation.erase(batch, ('right',), 0.3 * level, draw)
+        batch = add_flaws(batch, level * data.flaws, draw)
         return self._normalised(batch)
 
     def validation_batches(self, size: int) -> Iterator[Batch]:
@@ -163,7 +166,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 def _prefix(kind: Kind) -> str:
     """Name a folder's kind; records of other settings lie elsewhere."""
-    if isinstance(kind, SceneConfig):
+    if kind == SceneConfig():
         return ''
-    name = 'pairs' if isinstance(kind, PairConfig) else 'frames'
+    name = {SceneConfig: 'scenes', PairConfig: 'pairs'}.get(type(kind), 'frames')
     return f'{name}_{hashlib.sha256(repr(kind).encode()).hexdigest()[:8]}_'

@@ -31,6 +31,14 @@ class PixelLossConfig:
 
 
 @dataclass(frozen=True)
+class CompletionConfig:
+    """What the decoder looks at while it completes a view (croco, joint)."""
+
+    # withheld: the masked view itself, so that nothing of another view is known
+    reference: Literal['shown', 'withheld'] = 'shown'
+
+
+@dataclass(frozen=True)
 class ContrastConfig:
     """The losses of SimIPU; the joint task adds that of cross-view completion."""
 
@@ -107,6 +115,7 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     pixel_loss: PixelLossConfig = field(default_factory=PixelLossConfig)
+    completion: CompletionConfig = field(default_factory=CompletionConfig)
     depth_protocol: DepthProtocol = field(default_factory=DepthProtocol)   # of DenseDepth runs
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     smoke: dict[str, Any] = field(default_factory=dict)   # changes that make it a run of seconds
@@ -133,12 +142,12 @@ def smoke_run(config: RunConfig) -> RunConfig:
 
     :raises ConfigError: If they are no settings of a run.
     """
-    return from_dict(RunConfig, _merged({**to_dict(config), 'smoke': {}}, config.smoke), 'smoke')
+    return from_dict(RunConfig, merged({**to_dict(config), 'smoke': {}}, config.smoke), 'smoke')
 
 
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return nested mappings in which only what is named in both or in the second changes."""
     return {**values, **{
-        key: _merged(values[key], change)
+        key: merged(values[key], change)
         if isinstance(change, dict) and isinstance(values.get(key), dict) else change
         for key, change in changes.items()}}

@@ -16,6 +16,7 @@ import torch
 FORMAT = 'crossview_run_1'
 LAST, PREVIOUS, BEST = 'last.pt', 'previous.pt', 'best.pt'
 LOG = 'metrics.jsonl'
+ENVIRONMENT = 'environment.json'
 
 
 class RunFolder:
@@ -40,14 +41,14 @@ class RunFolder:
             raise ConfigError(f'{self.path} already holds a run; pass --resume to go on with it '
                               'or --run-dir for another folder')
         self.path.mkdir(parents=True, exist_ok=True)
-        for stale in (BEST, 'environment.json'):   # of a run that got no checkpoint
+        for stale in (BEST, ENVIRONMENT):   # of a run that got no checkpoint
             (self.path / stale).unlink(missing_ok=True)
         _write_text(self.path / 'config.yaml', dump_yaml(to_dict(config)))
         _write_text(self.path / LOG, '')
 
     def add_environment(self, facts: dict) -> None:
         """Append what a start of the run ran on to environment.json: one list of mappings."""
-        path = self.path / 'environment.json'
+        path = self.path / ENVIRONMENT
         starts = json.loads(path.read_text(encoding='utf-8')) if path.exists() else []
         _write_text(path, json.dumps([*starts, facts], indent=1) + '\n')
 

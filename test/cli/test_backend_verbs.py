@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verbs verify and bench: tables, JSON, exit codes."""
+from dataclasses import replace
 import json
+import shutil
 
 from crossview_ros.cli.main import main
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
-from crossview_ros.runtime.parity import OutputParity
+from crossview_ros.runtime.manifest import load_manifest, MANIFEST
+from crossview_ros.runtime.parity import OutputParity, tolerance_of
 import numpy as np
 import pytest
 from small_model import write_small_model
@@ -78,6 +81,32 @@ def test_verify_fails_with_the_figures(run, monkeypatch, flags):
     else:
         assert 'stereo disparity      5.0e-01    1.0e-02   5.0e-02  px' in out
         assert '1 of 2 outputs above tolerance, 64x96' in out
+
+
+def test_verify_writes_what_was_reached_into_the_manifest(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr('crossview_ros.runtime.parity.compare_backends', lambda *_: [
+        OutputParity('stereo', 'disparity', 0.00025, 10.0, 1e-3),
+        OutputParity('stereo', 'log_scale', 0.002, 10.0, 1e-3),
+        OutputParity('flow', 'log_scale', 0.0, 10.0, 1e-3),
+        OutputParity('flow', 'flow', 0.0, 10.0, 1e-3)])
+    copy = tmp_path / 'small'
+    shutil.copytree(folder, copy)
+    before = load_manifest(copy)
+    command = ['verify', str(copy), '--backend', 'onnxruntime', '--cache-dir',
+               str(tmp_path / 'cache'), '--precision', 'fp32', '--write-tolerance']
+    assert main(command) == 0
+    # ten times 2.5e-5; of two the worst, 2e-4, of which ten times is more than the default; 0
+    tolerance = {'onnxruntime': {'fp32': {'disparity': 3e-4, 'log_scale': 1e-3, 'flow': 1e-4}}}
+    assert load_manifest(copy) == replace(before, tolerance=tolerance)
+    assert tolerance_of(load_manifest(copy), 'onnxruntime', 'fp32', 'disparity') == 3e-4
+
+
+def test_verify_writes_no_tolerance_where_an_output_is_wrong(run, folder, monkeypatch):
+    monkeypatch.setattr('crossview_ros.runtime.parity.compare_backends', lambda *_: [
+        OutputParity('stereo', 'disparity', 0.5, 10.0, 1e-3)])
+    before = (folder / MANIFEST).read_bytes()
+    code, _ = run('verify', '--backend', 'onnxruntime', '--write-tolerance')
+    assert code == 1 and (folder / MANIFEST).read_bytes() == before
 
 
 def test_an_unknown_backend_is_one_line(run):

@@ -87,6 +87,18 @@ def test_json_has_values_with_units(stereo_folder, capsys):
     assert data['pooled'][0]['metrics']['D1-all'] == {'value': 50.0, 'unit': '%'}
 
 
+def test_pictures_show_each_answer(stereo_folder, tmp_path, capsys):
+    pytest.importorskip('matplotlib')
+    folder = tmp_path / 'pictures'
+    assert main(['evaluate', 'stereo', str(stereo_folder), '--baseline', 'constant',
+                 '--pictures', str(folder)]) == 0
+    written = sorted(path.name for path in folder.iterdir())
+    assert written == ['stereo_a_constant.png', 'stereo_b_constant.png']
+    a, b = (io.read_image(folder / name) for name in written)
+    assert a.shape[1] > 600
+    assert (a != b).any()   # of other truths and errors
+
+
 def test_files_of_their_own_are_scored_without_a_mean(stereo_folder, capsys):
     folder = stereo_folder / 'b'
     assert main(['evaluate', 'stereo', '--left', str(folder / 'left.png'), '--right',

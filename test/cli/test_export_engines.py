@@ -44,6 +44,18 @@ def test_engines_go_into_the_cache_and_are_built_once(cache, tmp_path, capsys, m
 
 
 @needs_rtx
+def test_several_sizes_get_their_engines_in_one_call(cache, tmp_path, capsys, monkeypatch):
+    from crossview_ros.export import tensorrt
+    monkeypatch.setattr(tensorrt, 'build_engine', lambda trt, path, *_: b'engine')
+    assert main(['export', 'crossview_tiny', '--format', 'tensorrt-rtx', '--size', '64x96',
+                 '--size', '60x90', '--size', '32x64', '--cache-dir', str(cache), '--out',
+                 str(tmp_path)]) == 0
+    # images of 60x90 are padded to 64x96
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['32x64', '64x96']
+    assert capsys.readouterr().out.count('32x64 fp16') == 4
+
+
+@needs_rtx
 def test_a_cache_that_keeps_nothing_is_an_error(cache, capsys, monkeypatch):
     from crossview_ros.export import tensorrt
     from crossview_ros.runtime.backends import engine_cache

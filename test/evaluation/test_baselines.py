@@ -23,6 +23,18 @@ def test_sgbm_finds_a_known_disparity_up_to_the_left_border(texture):
     assert np.nanmax(np.abs(found[:, 20:-10] - 6)) <= 0.5   # SGBM's step is 1/16 px
 
 
+def test_holes_get_the_smaller_of_the_two_neighbours_in_the_row(texture, monkeypatch):
+    nan = np.nan
+    holes = np.array([[nan, 4, nan, nan, 9, nan], [nan] * 6, [1, nan, 7, nan, 2, 3]], np.float32)
+    monkeypatch.setattr('crossview_ros.evaluation.baselines.sgbm', lambda sample: holes)
+
+    filled = BASELINES['stereo']['sgbm-filled'](
+        StereoSample(texture, texture, np.ones((64, 160), np.float32)))
+
+    np.testing.assert_array_equal(
+        filled, [[4, 4, 4, 4, 9, 9], [nan] * 6, [1, 1, 7, 2, 2, 3]])
+
+
 def test_the_constant_is_the_median_of_the_truth(texture):
     disparity = np.full((64, 160), np.nan, np.float32)
     disparity[0, :3] = 1, 5, 90

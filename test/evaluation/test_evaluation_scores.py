@@ -172,7 +172,7 @@ def test_the_mean_counts_every_sample_the_same():
 
 def test_every_task_has_baselines_and_a_way_to_run_a_model():
     assert {task.kind for task in TASKS.values()} == set(BASELINES) == set(MODEL_ANSWERS)
-    with pytest.raises(ConfigError, match="no baseline 'dis' for stereo; known: sgbm, constant"):
+    with pytest.raises(ConfigError, match="no baseline 'dis' for stereo; known: sgbm, sgbm-fill"):
         BaselineMethod('dis', 'stereo')
 
 

@@ -186,6 +186,33 @@ def test_restart_forgets_what_waits():
     assert sync.counts['left'].unmatched == 1
 
 
+@pytest.mark.parametrize('now_ns, epoch', [(START - 10 * S, 1), (START, 0), (START + 10 * S, 0)])
+def test_a_clock_that_jumps_after_the_stamps_forgets_nothing(now_ns, epoch):
+    sync = Synchronizer(PAIR)
+    feed(sync, ('left', START))
+    sync.restart(now_ns)
+    assert sync.num_restarts == epoch
+    assert len(feed(sync, ('right', START))) == (0 if epoch else 1)
+
+
+def test_late_messages_from_before_a_jump_of_the_clock_are_dropped():
+    sync = Synchronizer(PAIR)
+    feed(sync, *[(side, START + 10 * S) for side in PAIR])
+    sync.restart(START)
+    late = feed(sync, *[(side, START + 10 * S + number * 100 * MS)
+                        for number in (1, 2) for side in PAIR])
+    again = feed(sync, *[(side, START + number * 100 * MS) for number in (1, 2) for side in PAIR])
+    assert late == [] and sync.counts['left'].unmatched == 2
+    assert [matched.epoch for matched in again] == [1, 1] and sync.num_restarts == 1
+
+
+def test_messages_that_never_go_back_are_answered_again_after_a_second():
+    sync = Synchronizer(PAIR)
+    feed(sync, *[(side, START + 10 * S) for side in PAIR])
+    sync.restart(START)
+    assert len(feed(sync, *[(side, START + 11 * S) for side in PAIR])) == 1
+
+
 def test_the_smallest_difference_is_known_until_a_match():
     sync = Synchronizer(PAIR)
     feed(sync, ('left', START), ('right', START + 7 * MS), ('left', START + 10 * MS))

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 
 OK = 0
+TYPES = {'tensor(float)': np.float32, 'tensor(uint8)': np.uint8}
 GRAPHS = {}   # sha256 of an engine -> the graph it was built from; engines outlive a test
 
 
@@ -111,6 +112,7 @@ class FakeEngine:
         self.session = onnxruntime.InferenceSession(graph, providers=['CPUExecutionProvider'])
         self._items = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(self._items)
+        self.types = {item.name: TYPES[item.type] for item in self._items}
         self.output_shapes = {}
 
     def get_tensor_name(self, index):
@@ -146,7 +148,7 @@ class FakeContext:
         key = tuple(sorted(self._shapes.items()))
         if key not in self._engine.output_shapes:
             names = [item.name for item in session.get_outputs()]
-            values = session.run(names, {other: np.zeros(shape, np.float32)
+            values = session.run(names, {other: np.zeros(shape, self._engine.types[other])
                                          for other, shape in self._shapes.items()})
             self._engine.output_shapes[key] = {
                 other: value.shape for other, value in zip(names, values)}
@@ -158,7 +160,9 @@ class FakeContext:
         return True
 
     def execute_async_v3(self, stream_handle):
-        views = {name: host_view(pointer, self._shapes.get(name) or self.get_tensor_shape(name))
+        types = self._engine.types
+        views = {name: host_view(pointer, self._shapes.get(name) or self.get_tensor_shape(name),
+                                 types[name])
                  for name, pointer in self._addresses.items()}
         inputs = {item.name for item in self._engine.session.get_inputs()}
 
@@ -172,11 +176,10 @@ class FakeContext:
         return stream_handle == 7
 
 
-def host_view(pointer, shape):
-    """Return memory as a float32 array; not with the code under test."""
-    count = int(np.prod(shape))
-    buffer = (ctypes.c_float * count).from_address(pointer)
-    return np.frombuffer(buffer, np.float32).reshape(shape)
+def host_view(pointer, shape, dtype):
+    """Return memory as an array; not with the code under test."""
+    buffer = (ctypes.c_uint8 * int(np.prod(shape) * dtype().itemsize)).from_address(pointer)
+    return np.frombuffer(buffer, dtype).reshape(shape)
 
 
 def install(monkeypatch, real, capability=(8, 9)):

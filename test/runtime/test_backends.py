@@ -61,7 +61,7 @@ def test_torch_gives_the_numbers_of_the_network(model, folder):
 def test_every_graph_of_a_backend_gives_the_shapes_that_are_promised(folder):
     for name in ('torch', 'onnxruntime'):
         backend = open_backend(name, folder, load_manifest(folder), CPU)
-        image = np.zeros((1, 3, 64, 32), np.float32)
+        image = np.zeros((1, 64, 32, 3), np.uint8)
         features = [backend.run('encode', {'image': image})['features'] for _ in range(2)]
         for graph, channels in (('stereo', 1), ('flow', 2)):
             outputs = backend.run(graph, {'features1': features[0], 'features2': features[1]})

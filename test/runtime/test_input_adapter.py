@@ -92,6 +92,14 @@ def test_prepared_pixels_are_normalised_per_channel_and_padded_by_repetition():
         prepared, np.pad(prepared[:, :20, :37], ((0, 0), (0, 12), (0, 11)), mode='edge'))
 
 
+def test_pixels_are_fitted_without_being_changed():
+    image = texture(20, 37)
+    pixels = adapter_for((20, 37)).fit(image)
+    assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous
+    np.testing.assert_array_equal(
+        pixels[0], np.pad(image, ((0, 12), (0, 11), (0, 0)), mode='edge'))
+
+
 def test_channel_order_is_the_manifests():
     image = texture(16, 16)
     rgb = adapter_for((16, 16), normalisation=InputNormalisation((0, 0, 0), (1, 1, 1)))

@@ -53,9 +53,9 @@ def cache(tmp_path_factory):
 
 
 def images(batch=1, size_hw=SIZE_HW):
-    """Return network inputs of two views."""
+    """Return two views, (B, H, W, 3) uint8."""
     generator = np.random.default_rng(1)
-    return [generator.normal(size=(batch, 3, *size_hw)).astype(np.float32) for _ in range(2)]
+    return [generator.integers(0, 256, (batch, *size_hw, 3), np.uint8) for _ in range(2)]
 
 
 def answer(backend, folder, pair):
@@ -191,6 +191,21 @@ def test_what_is_missing_is_said(folder, monkeypatch, opened):
     monkeypatch.undo()
     with pytest.raises(BackendError, match='CUDA|tensorrt'):
         open_backend('tensorrt', folder, load_manifest(folder))
+
+
+def test_a_float_image_is_refused_since_an_engine_would_read_its_bytes(opened):
+    with pytest.raises(BackendError, match=r"'image' must be \(B, H, W, 3\) uint8 RGB, got"):
+        opened().run('encode', {'image': np.zeros((1, 3, *SIZE_HW), np.float32)})
+
+
+def test_a_quarter_of_the_bytes_of_float32_goes_to_the_gpu(opened, trt):
+    backend, sizes = opened(), []
+    copy = trt.cuda.cudaMemcpyAsync
+    trt.cuda.cudaMemcpyAsync = lambda to, source, num_bytes, kind, stream: (
+        sizes.append((kind, num_bytes)), copy(to, source, num_bytes, kind, stream))[1]
+    backend.run('encode', {'image': images()[0]})
+    to_device = trt.cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+    assert [size for kind, size in sizes if kind == to_device] == [3 * SIZE_HW[0] * SIZE_HW[1]]
 
 
 def test_a_data_centre_gpu_is_refused_by_rtx(folder, cache, monkeypatch):

@@ -2,6 +2,7 @@
 """Windows are answered like whole images, and features are computed once and reused."""
 from block_matching import BlockMatcher, LOG_SCALE, make_manifest, make_rig, shifted_pair, texture
 from crossview_ros.errors import ConfigError
+from crossview_ros.runtime.input_adapter import normalise
 from crossview_ros.runtime.manifest import TilingSpec
 from crossview_ros.runtime.options import PerceptionOptions
 from crossview_ros.runtime.perception import Perception
@@ -43,6 +44,31 @@ def test_small_images_are_enlarged_and_the_answer_is_in_their_pixels(tiled, matc
     assert result.disparity.shape == (24, 60)
     assert np.median(result.disparity[4:-4, 24:-6]) == pytest.approx(3, abs=0.1)
     assert result.confidence == pytest.approx(1 - np.exp(-1 / (np.exp(LOG_SCALE) / 2)), rel=1e-5)
+
+
+class PixelMatcher(BlockMatcher):
+    """Takes what a camera gives, and normalises it as the manifest says."""
+
+    takes_pixels = True
+
+    def run(self, graph, inputs):
+        """Normalise, then go on like the other one."""
+        if graph == 'encode':
+            assert inputs['image'].dtype == np.uint8 and inputs['image'].flags.c_contiguous
+            inputs = {'image': normalise(inputs['image'], make_manifest().normalisation)}
+        return super().run(graph, inputs)
+
+
+@pytest.mark.parametrize('mode', ['single', 'tiled'])
+@pytest.mark.parametrize('size_hw', [(48, 80), (61, 97), (100, 210)])
+def test_a_backend_that_takes_pixels_sees_the_same(mode, size_hw):
+    left, right = shifted_pair(size_hw, 4)
+    disparities = []
+    for matcher in (BlockMatcher(), PixelMatcher()):
+        perception = Perception(matcher, make_manifest(tiling=TILED), ['stereo'],
+                                PerceptionOptions(inference_mode=mode, tile_batch=1))
+        disparities.append(perception.process(left, right, make_rig(size_hw), 1).disparity)
+    np.testing.assert_array_equal(*disparities)
 
 
 def test_images_shrink_to_the_inference_size_first(tiled, matcher):

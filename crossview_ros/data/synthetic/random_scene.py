@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw random scenes in front of a stereo camera that moves by one time step."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.scene import product, rotation_from_vector, Scenes
@@ -22,6 +22,8 @@ class SceneConfig:
     size_range: tuple[float, float] = (0.05, 0.32)       # half size over depth, at fx = width
     upright_share: float = 0.5                           # of scenes: things stand on the floor
     thin_share: float = 0.15                             # of axes: cards, boards, poles
+    thin_range: tuple[float, float] = (0.04, 0.25)       # of a thin axis, over what it was
+    gloss_share: float = 0.0                             # of objects, the room among them: mirror
     shadow_share: float = 0.6                            # of scenes: sun instead of clouds
     moving_share: float = 0.35                           # of objects
     flow_share: float = 0.045                            # motion of the nearest object, typical
@@ -71,8 +73,16 @@ def sample_scenes(batch: int, size_hw: tuple[int, int], config: SceneConfig, num
         light, draw.uniform((batch,), 0.35, 0.85),
         torch.where(clear, draw.uniform((batch,), 0.4, 1), 0.0))
     disparity = cols * draw.log_uniform((batch,), *config.disparity_share)
+    if config.gloss_share > 0:
+        scenes = replace(scenes, gloss=_gloss(draw, (batch, count + 1), config.gloss_share))
     view = RandomView(focal, disparity * near / focal, _motion_of_camera(draw, step, pace, config))
     return scenes, view
+
+
+def _gloss(draw: Draw, shape: tuple[int, int], share: float) -> Tensor:
+    """Return (B, P) how much surfaces mirror: most nothing, few half of the light."""
+    glossy = draw.uniform(shape, 0, 1) < share
+    return torch.where(glossy, draw.log_uniform(shape, 0.03, 0.5), 0.0)
 
 
 def _room(draw: Draw, batch: int, near: Tensor,
@@ -103,7 +113,8 @@ def _objects(draw: Draw, batch: int, size_hw: tuple[int, int], focal: Tensor, ne
         draw.log_uniform((batch, count, 1), *config.size_range) * \
         draw.log_uniform((batch, count, 3), 0.35, 1.4)
     thin = draw.uniform((batch, count, 3), 0, 1) < config.thin_share
-    half = torch.where(thin, half * draw.log_uniform((batch, count, 3), 0.04, 0.25), half)
+    half = torch.where(thin, half * draw.log_uniform((batch, count, 3), *config.thin_range),
+                       half)
     reach = depth + half.norm(dim=-1)
     ray = draw.uniform((batch, count, 2), -0.58, 0.58) / focal[:, None, None] * \
         focal.new_tensor((cols, rows))

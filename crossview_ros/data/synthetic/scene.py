@@ -31,6 +31,7 @@ class Scenes:
     light: Tensor           # (B, 3) world [m], where the lamp or the sun is
     ambient: Tensor         # (B,) share of the light that comes from everywhere, in [0, 1]
     shadow: Tensor          # (B,) how much of the other light a shadow takes away, in [0, 1]
+    gloss: Tensor | None = None   # (B, P) how much the surfaces mirror, in [0, 1]; None: nothing
 
     def __len__(self) -> int:
         return len(self.centre)
@@ -71,7 +72,8 @@ class Scenes:
         return self._map(lambda field: field.to(device))
 
     def _map(self, change) -> 'Scenes':
-        names = [field.name for field in fields(self) if field.name != 'counts']
+        names = [field.name for field in fields(self)
+                 if isinstance(getattr(self, field.name), Tensor)]
         return replace(self, **{name: change(getattr(self, name)) for name in names})
 
 

@@ -2,6 +2,7 @@
 """Colour surfaces: mip-mapped textures under ambient and directional light."""
 from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.raycast import Hits, is_hidden, length, Placed, Rays
+from crossview_ros.data.synthetic.reflections import add_reflections
 from crossview_ros.data.synthetic.scene import CYLINDER, ELLIPSOID
 from crossview_ros.data.synthetic.textures import TextureAtlas
 import torch
@@ -45,7 +46,12 @@ def shade(placed: Placed, atlas: TextureAtlas, rays: Rays, hits: Hits,
     ambient, shadow = (value[rays.scene][:, None]
                        for value in (placed.scenes.ambient, placed.scenes.shadow))
     brightness = ambient + (1 - ambient) * lambert * (1 - shadow * dark)
-    return colour * brightness[..., None], 2 * (hits.primitive * 6 + face) + dark
+    colour = colour * brightness[..., None]
+    if placed.scenes.gloss is not None:
+        gloss = placed.scenes.gloss[rays.scene].gather(1, hits.primitive)
+        colour = add_reflections(colour, gloss, placed.scenes, atlas, rays, world / steepness,
+                                 beam, torch.where(dark, 1 - shadow, 1.0), pixel_angle)
+    return colour, 2 * (hits.primitive * 6 + face) + dark
 
 
 def expose(images: dict[str, Tensor], metered: str, draw: Draw) -> dict[str, Tensor]:

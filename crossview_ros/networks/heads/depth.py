@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from crossview_ros.networks.croco import CroCoConfig, EncoderFeatures
-from crossview_ros.networks.heads.matching import convex_upsample, LOG_SCALE_RANGE
+from crossview_ros.networks.heads.matching import LOG_SCALE_RANGE
 from crossview_ros.networks.heads.prediction import Prediction
+from crossview_ros.networks.heads.refinement import convex_upsample
 from crossview_ros.networks.layers import draw_normal
 import torch
 from torch import nn, Tensor
@@ -94,8 +95,8 @@ class DepthHead(nn.Module):
         x = self.enter(torch.cat((tokens, _places(tokens)), 1))
         x = x + self.whole(F.relu(x).mean((2, 3), keepdim=True))
         x = self.coarse(x)
-        x = self.eighth(x, features.stem[-1])
-        x = F.relu(self.quarter(x, features.stem[-2]))
+        x = self.eighth(x, features.stem[1])
+        x = F.relu(self.quarter(x, features.stem[0]))
         log_depth, log_scale = convex_upsample(self.leave(x).float(), self.mask(x),
                                                FINE_STRIDE).split(1, 1)
         return Prediction(log_depth.clamp(*LOG_DEPTH_RANGE).exp(),

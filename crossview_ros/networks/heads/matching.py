@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matching head: correlation of two views' features, refined and upsampled to dense px offsets."""
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from crossview_ros.networks.croco import EncoderFeatures
 from crossview_ros.networks.heads.prediction import Prediction
-from crossview_ros.networks.layers import draw_normal
+from crossview_ros.networks.heads.refinement import (
+    convex_upsample, Refiner, row_volumes, row_windows, size_of, warped_window)
 from crossview_ros.networks.linear import Linear
 import torch
 from torch import nn, Tensor
@@ -13,6 +15,7 @@ import torch.nn.functional as F
 
 COARSE_STRIDE = 8   # [px] of the full correlation
 FINE_STRIDE = 4     # [px] of the local refinement
+HALF_STRIDE = 2     # [px] of the last one
 LOG_SCALE_RANGE = (-5.0, 5.0)   # log of the Laplace scale [log px]: 0.007 to 150 px
 
 
@@ -29,6 +32,17 @@ class MatchingHeadConfig:
     fine_radius: int = 4              # [1/4 px] local window shown to the fine refinement
     coarse_iterations: int = 1        # corrections at 1/8, each from where the last one led
     fine_iterations: int = 1          # corrections at 1/4
+    fused: bool = False               # the 1/4 features know the 1/8 ones
+    recurrent: bool = False           # each correction at 1/4 goes on from the state of the last
+    fine_levels: int = 1              # windows at 1/4, 1/8, ... of the row; 1: of the 1/4 map
+    half_dim: int = 0                 # channels of the correlated 1/2 features; 0: no such stage
+    half_hidden_dim: int = 32
+    half_radius: int = 2              # [1/2 px] local window shown to the last refinement
+
+    def __post_init__(self):
+        if self.fine_levels < 1 or self.fine_levels > 1 and self.search == 'plane':
+            raise ValueError("fine_levels must be at least 1, and 1 with search 'plane', got "
+                             f'{self.fine_levels}')
 
 
 class MatchingHead(nn.Module):
@@ -36,8 +50,8 @@ class MatchingHead(nn.Module):
     Find, for each pixel of view 1, where it lies in view 2.
 
     Global matching at 1/8 resolution (softmax expectation over a cosine correlation with a
-    learned temperature), a convolutional correction that fills what cannot be matched, one local
-    search at 1/4 resolution, and convex upsampling (RAFT, Teed and Deng 2020, section 3.3).
+    learned temperature), convolutional corrections that fill what cannot be matched, local
+    searches at 1/4 resolution, and convex upsampling (RAFT, Teed and Deng 2020, section 3.3).
 
     Both views must have been decoded: ``tokens1`` with view 2 as reference and the reverse.
     """
@@ -60,15 +74,35 @@ class MatchingHead(nn.Module):
         self.channels = 1 if config.search == 'row' else 2
         self.patch_ratio = patch_size // COARSE_STRIDE
         dim, hidden, fine = config.feature_dim, config.hidden_dim, config.fine_dim
-        fine_inputs = self._window(config.fine_radius) + fine + self.channels + hidden
+        state = config.fine_hidden_dim if config.recurrent else hidden
+        fine_inputs = self._window(config.fine_radius) * config.fine_levels \
+            + fine + self.channels + state
         self.token_proj = Linear(token_dim, dim * self.patch_ratio ** 2)
         self.stem_proj = nn.Conv2d(stem_dims[-1], dim, 1)
         self.fine_proj = nn.Conv2d(stem_dims[-2], fine, 1)
         self.log_temperature = nn.Parameter(torch.tensor(2.5))
-        self.coarse = _Refiner(self._window(config.coarse_radius) + dim + self.channels + 1,
-                               hidden, self.channels, COARSE_STRIDE // FINE_STRIDE)
-        self.fine = _Refiner(fine_inputs, config.fine_hidden_dim, self.channels + 1, FINE_STRIDE)
+        self.coarse = Refiner(self._window(config.coarse_radius) + dim + self.channels + 1,
+                              hidden, self.channels, COARSE_STRIDE // FINE_STRIDE)
+        self.fine = Refiner(fine_inputs, config.fine_hidden_dim, self.channels + 1, FINE_STRIDE)
         nn.init.constant_(self.fine.leave.bias[-1:], 1.0)   # a scale of e px at the start
+        if config.fused:
+            self.fine_context = nn.Conv2d(dim, fine, 1)
+            self.fine_mix = nn.Conv2d(fine, fine, 3, padding=1)
+        if config.recurrent:
+            self.state_proj = nn.Conv2d(hidden, state, 1)
+        self.reads_half = config.half_dim > 0
+        if self.reads_half:
+            self._add_half_stage(stem_dims[0])
+
+    def _add_half_stage(self, stem_dim: int) -> None:
+        config = self.config
+        half = config.half_dim
+        self.half_proj = nn.Conv2d(stem_dim, half, 3, padding=1)
+        self.half_context = nn.Conv2d(config.fine_dim, half, 1)
+        self.half_state_proj = nn.Conv2d(config.fine_hidden_dim, half, 1)
+        self.final = Refiner(self._window(config.half_radius) + 2 * half + self.channels,
+                             config.half_hidden_dim, self.channels + 1, HALF_STRIDE)
+        nn.init.constant_(self.final.leave.bias[-1:], 1.0)
 
     def forward(self, tokens1: Tensor, tokens2: Tensor, features1: EncoderFeatures,
                 features2: EncoderFeatures) -> Prediction:
@@ -83,23 +117,34 @@ class MatchingHead(nn.Module):
         offset, certainty = self._match(map1, map2)                      # [1/8 px]
         estimates = [_resize(offset, COARSE_STRIDE) * COARSE_STRIDE]
         for iteration in range(self.config.coarse_iterations):
-            window = self._local_correlation(map1, map2, offset, self.config.coarse_radius)
+            window = self._coarse_window(map1, map2, offset)
             change, hidden, mask = self.coarse(
                 torch.cat((window, map1, offset.detach() / 8, certainty), 1))
             offset = (offset.detach() if iteration else offset) + change
         offset = convex_upsample(offset, mask, 2) * 2                    # [1/4 px]
         estimates.append(_resize(offset, FINE_STRIDE) * FINE_STRIDE)
-        hidden = _resize(hidden, 2)
-        fine1, fine2 = (self.fine_proj(f.stem[-2]) for f in (features1, features2))
+        fine1, fine2 = (self._fine_features(*view) for view in (
+            (map1, features1), (map2, features2)))
+        look = self._fine_search(fine1, fine2)
+        state = _resize(hidden, 2)
+        if self.config.recurrent:
+            state = torch.tanh(self.state_proj(state))
         for iteration in range(self.config.fine_iterations):
-            window = self._local_correlation(fine1, fine2, offset, self.config.fine_radius)
-            change, _, mask = self.fine(
-                torch.cat((window, fine1, offset.detach() / 16, hidden), 1))
+            change, hidden, mask = self.fine(
+                torch.cat((look(offset.detach()), fine1, offset.detach() / 16, state), 1))
+            state = torch.tanh(hidden) if self.config.recurrent else state
             change, log_scale = change.split((self.channels, 1), 1)
             offset = (offset.detach() if iteration else offset) + change
             if self.training or iteration + 1 == self.config.fine_iterations:
                 estimates.append(convex_upsample(offset, mask, FINE_STRIDE) * FINE_STRIDE)
-        log_scale = convex_upsample(log_scale, mask, FINE_STRIDE).clamp(*LOG_SCALE_RANGE)
+        stride = FINE_STRIDE
+        if self.reads_half:
+            half1, half2 = (self._half_features(*view) for view in (
+                (fine1, features1), (fine2, features2)))
+            offset, log_scale, mask = self._refine_half(half1, half2, estimates[-1], hidden)
+            stride = HALF_STRIDE
+            estimates.append(convex_upsample(offset, mask, stride) * stride)
+        log_scale = convex_upsample(log_scale, mask, stride).clamp(*LOG_SCALE_RANGE)
         return Prediction(self._signed(estimates[-1]), log_scale,
                           tuple(map(self._signed, estimates[:-1])))
 
@@ -113,13 +158,13 @@ class MatchingHead(nn.Module):
     def _coarse_features(self, tokens: Tensor, features: EncoderFeatures) -> Tensor:
         rows, cols = features.grid_hw
         tokens = self.token_proj(tokens).transpose(1, 2).unflatten(2, (rows, cols))
-        return F.pixel_shuffle(tokens, self.patch_ratio) + self.stem_proj(features.stem[-1])
+        return F.pixel_shuffle(tokens, self.patch_ratio) + self.stem_proj(features.stem[1])
 
     @torch.autocast('cpu', enabled=False)    # the expectation needs fp32 scores
     @torch.autocast('cuda', enabled=False)
     def _match(self, map1: Tensor, map2: Tensor) -> tuple[Tensor, Tensor]:
         """Return the offset (B, C, h, w) [1/8 px] and the peak probability (B, 1, h, w)."""
-        rows, cols = _size(map1)
+        rows, cols = size_of(map1)
         scale = self.log_temperature.clamp(max=4.6).exp()
         map1 = F.normalize(map1.float(), dim=1) * scale
         map2 = F.normalize(map2.float(), dim=1)
@@ -138,83 +183,49 @@ class MatchingHead(nn.Module):
         return (offset.transpose(1, 2).unflatten(2, shape),
                 probability.amax(-1)[:, None].unflatten(2, shape))
 
-    def _local_correlation(self, map1: Tensor, map2: Tensor, offset: Tensor,
-                           radius: int) -> Tensor:
+    def _coarse_window(self, map1: Tensor, map2: Tensor, offset: Tensor) -> Tensor:
         """Correlate with view 2, moved by the estimate, in a window: (B, window, h, w)."""
-        rows, cols = _size(map1)
-        pad_rows = 0 if self.config.search == 'row' else radius
-        moved = F.pad(warp(map2.float(), self._flow(offset.detach())),
-                      (radius, radius, pad_rows, pad_rows))
-        map1 = map1.float() * map1.shape[1] ** -0.5
-        window = [(map1 * moved[:, :, i:i + rows, j:j + cols]).sum(1)
-                  for i in range(2 * pad_rows + 1) for j in range(2 * radius + 1)]
-        return torch.stack(window, 1)
+        return warped_window(map1, map2, self._flow(offset.detach()),
+                             self._reach(self.config.coarse_radius))
+
+    def _fine_features(self, coarse: Tensor, features: EncoderFeatures) -> Tensor:
+        fine = self.fine_proj(features.stem[0])
+        if not self.config.fused:
+            return fine
+        fine = fine + _resize(self.fine_context(coarse), 2)
+        return fine + self.fine_mix(F.relu(fine))
+
+    def _fine_search(self, fine1: Tensor, fine2: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what reads the correlations (B, window, h, w) around an offset."""
+        radius = self.config.fine_radius
+        if self.config.fine_levels == 1:
+            reach = self._reach(radius)
+            return lambda offset: warped_window(fine1, fine2, self._flow(offset), reach)
+        volumes = row_volumes(fine1, fine2, self.config.fine_levels)
+        return lambda offset: row_windows(volumes, offset, radius)
+
+    def _half_features(self, fine: Tensor, features: EncoderFeatures) -> Tensor:
+        return self.half_proj(features.stem[2]) + _resize(self.half_context(fine), 2)
+
+    def _refine_half(self, half1: Tensor, half2: Tensor, estimate: Tensor,
+                     state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Correct an estimate (B, C, H, W) [px]: offset [1/2 px], log scale, upsampling mask."""
+        offset = F.avg_pool2d(estimate, HALF_STRIDE) / HALF_STRIDE
+        window = warped_window(half1, half2, self._flow(offset.detach()),
+                               self._reach(self.config.half_radius))
+        state = _resize(self.half_state_proj(state), 2)
+        change, _, mask = self.final(
+            torch.cat((window, half1, offset.detach() / 32, state), 1))
+        change, log_scale = change.split((self.channels, 1), 1)
+        return offset.detach() + change, log_scale, mask
+
+    def _reach(self, radius: int) -> tuple[int, int]:
+        return (0 if self.config.search == 'row' else radius), radius
 
     def _flow(self, offset: Tensor) -> Tensor:
         if self.config.search == 'plane':
             return offset
         return torch.cat((offset, torch.zeros_like(offset)), 1)
-
-
-class _Refiner(nn.Module):
-    """Read a correction of an offset field, and how to upsample it, from its surroundings."""
-
-    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, factor: int):
-        super().__init__()
-        self.enter = nn.Conv2d(in_dim, hidden_dim, 3, padding=1)
-        self.body = nn.ModuleList(
-            nn.Conv2d(hidden_dim, hidden_dim, 3, padding=d, dilation=d) for d in (1, 2, 4))
-        self.leave = nn.Conv2d(hidden_dim, out_dim, 3, padding=1)
-        self.mask = nn.Conv2d(hidden_dim, 9 * factor ** 2, 1)
-        for layer in (self.enter, *self.body):
-            draw_normal(layer.weight)
-            nn.init.zeros_(layer.bias)
-        draw_normal(self.leave.weight, 1e-3)   # start from the estimate as it is
-        nn.init.zeros_(self.leave.bias)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        hidden = F.relu(self.enter(x))
-        for layer in self.body:
-            hidden = hidden + F.relu(layer(hidden))
-        return self.leave(hidden).float(), hidden, self.mask(hidden)
-
-
-def convex_upsample(field: Tensor, mask: Tensor, factor: int) -> Tensor:
-    """
-    Upsample each pixel as a learned convex combination of its 3x3 neighbours.
-
-    :param field: (B, C, h, w); the values are not scaled.
-    :param mask: (B, 9 * factor^2, h, w) logits.
-    :return: (B, C, factor h, factor w).
-
-    Source: RAFT, Teed and Deng, ECCV 2020, section 3.3.
-    """
-    rows, cols = _size(field)
-    weights = mask.float().unflatten(1, (1, 9, factor ** 2)).softmax(2)
-    padded = F.pad(field, (1, 1, 1, 1), mode='replicate')
-    neighbours = torch.stack([padded[:, :, i:i + rows, j:j + cols]
-                              for i in range(3) for j in range(3)], 2)     # (B, C, 9, h, w)
-    fine = (weights * neighbours[:, :, :, None]).sum(2)          # (B, C, factor^2, h, w)
-    return F.pixel_shuffle(fine.flatten(1, 2), factor)
-
-
-def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """
-    Move view 2 onto view 1: out(x) = image(x + flow(x)), bilinear, zero outside.
-
-    :param image: (B, C, H, W) float32 of view 2.
-    :param flow: (B, 2, H, W) float32 [px], view 1 -> view 2.
-    """
-    rows, cols = _size(image)
-    x = torch.arange(cols, device=image.device, dtype=flow.dtype)
-    y = torch.arange(rows, device=image.device, dtype=flow.dtype)[:, None]
-    grid = torch.stack((2 * (x + flow[:, 0]) / (cols - 1) - 1,
-                        2 * (y + flow[:, 1]) / (rows - 1) - 1), -1)
-    return F.grid_sample(image, grid, align_corners=True)
-
-
-def _size(x: Tensor) -> tuple[int, int]:
-    return int(x.shape[-2]), int(x.shape[-1])   # tracing makes them tensors
 
 
 def _resize(field: Tensor, factor: int) -> Tensor:

@@ -18,18 +18,23 @@ class PoseHeadConfig:
 
     pose_dim: int             # channels of the pooled feature
     mlp_ratio: float = 2.0
+    # of the canonical camera [network px], with lengths in median depths of the scene; None:
+    # the motion of the camera as it is, in metres
+    focal_px: float | None = None
 
     def __post_init__(self):
+        if self.focal_px is not None and not self.focal_px > 0:
+            raise ValueError(f'focal_px must be above 0 or None, got {self.focal_px}')
         if self.pose_dim < 1 or self.mlp_ratio * self.pose_dim < 1:
             raise ValueError(f'pose_dim and mlp_ratio must be positive, got {self.pose_dim} and '
                              f'{self.mlp_ratio}')
 
 
 class PosePrediction(NamedTuple):
-    """Relative pose of two cameras and its doubt."""
+    """Relative pose of two cameras and its doubt; lengths as `PoseHead` tells."""
 
-    T_1_2: Tensor        # (B, 4, 4) rigid: p_1 = T_1_2 @ p_2; translation [m]
-    log_scale: Tensor    # (B, 6) log Laplace scale of x y z [m], rx ry rz [rad], in frame 2
+    T_1_2: Tensor        # (B, 4, 4) rigid: p_1 = T_1_2 @ p_2
+    log_scale: Tensor    # (B, 6) log Laplace scale of x y z, rx ry rz [rad], in frame 2
 
 
 class PoseHead(nn.Module):
@@ -40,6 +45,11 @@ class PoseHead(nn.Module):
     patches are; then the tokens are mixed with their channels and averaged. The rotation is read
     as two columns made orthonormal, which is continuous, unlike angles or quaternions. A fresh
     head answers the identity.
+
+    Two views tell neither how large a scene is nor with which lens it was seen. With ``focal_px``
+    the answer is what they can tell: lengths are in median depths of the scene, and a camera of
+    focal length f [network px] has moved and turned about x and y by focal_px / f of the answer,
+    to first order; along and about z as much. Without it the answer is in metres.
 
     Source: Weinzaepfel et al., CroCo, NeurIPS 2022, section 4 (relative pose); Zhou et al., On
     the Continuity of Rotation Representations, CVPR 2019, section 4.2 (six numbers).

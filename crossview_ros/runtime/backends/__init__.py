@@ -5,11 +5,12 @@ What runs the network: one protocol, and a table of the backends that speak it.
 A model is a set of graphs; height and width are multiples of the manifest's ``size_multiple``,
 and the batch B is 1, or for tiled inference the tiles that run at once:
 
-- ``encode``: {'image': (B, 3, H, W) float32 normalised} -> {'features': handle}
+- ``encode``: {'image': (B, H, W, 3) uint8 RGB, or (B, 3, H, W) float32 normalised where
+  `takes_pixels` says no} -> {'features': handle}
 - ``stereo``: {'features1': left, 'features2': right} -> {'disparity': (B, 1, H, W) [px],
   'log_scale': (B, 1, H, W)}
 - ``flow``: {'features1': previous, 'features2': current} -> {'flow': (B, 2, H, W) [px],
-  'log_scale': (B, 1, H, W)}
+  'log_scale': (B, 1, H, W)}, and 'T_1_2': (B, 4, 4) where the network has a pose head, too
 - ``depth``: {'features1': image} -> {'depth': (B, 1, H, W) [m], 'log_scale': (B, 1, H, W)}; of
   the camera that ``focal_px`` of the manifest names
 
@@ -30,6 +31,7 @@ import numpy as np
 ENCODE = 'encode'
 # graph -> its main output
 OUTPUT_OF_TASK = {'stereo': 'disparity', 'flow': 'flow', 'depth': 'depth'}
+POSE_BESIDE_FLOW = 'T_1_2'   # its output that comes from a pose head
 NUM_VIEWS = {'stereo': 2, 'flow': 2, 'depth': 1}   # that a graph reads: features1, features2
 DEVICES = ('auto', 'cpu', 'cuda')
 PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16', 'int8')
@@ -65,6 +67,11 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the model and its memory; nothing else may be called after it."""
+
+
+def takes_pixels(backend: Backend) -> bool:
+    """Tell whether ``encode`` takes uint8 and normalises it; a backend that is silent does not."""
+    return getattr(backend, 'takes_pixels', False)
 
 
 def encoder_of(manifest: ModelManifest, task: str) -> str:

@@ -113,11 +113,16 @@ def _race(reference: Backend, rival: Backend, manifest: ModelManifest, size_hw: 
 
 
 def sample_pair(size_hw: tuple[int, int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return two network inputs: blocks of random colours, and the same 4 px further left."""
+    """
+    Return two views: blocks of random colours, and the same 4 px further left.
+
+    :return: (1, h, w, 3) uint8 each.
+    """
     rows, cols = size_hw
-    blocks = np.random.default_rng(seed).normal(size=(1, 3, -(-rows // 8), -(-cols // 8) + 1))
-    wide = np.kron(blocks, np.ones((8, 8))).astype(np.float32)
-    return tuple(np.ascontiguousarray(wide[..., :rows, shift:shift + cols]) for shift in (0, 4))
+    blocks = np.random.default_rng(seed).integers(
+        0, 256, (1, -(-rows // 8), -(-cols // 8) + 1, 3), np.uint8)
+    wide = blocks.repeat(8, 1).repeat(8, 2)
+    return tuple(np.ascontiguousarray(wide[:, :rows, shift:shift + cols]) for shift in (0, 4))
 
 
 def _elapsed_s(backend: Backend, manifest: ModelManifest, heads: tuple[str, ...],

@@ -57,12 +57,13 @@ def checked(cudart: Any, result: tuple[Any, ...]) -> Any:
 
 
 class DeviceArray:
-    """A float32 array on the GPU; its memory goes back to the pool with the last reference."""
+    """An array on the GPU; its memory goes back to the pool with the last reference."""
 
-    def __init__(self, memory: 'CudaMemory', shape: tuple[int, ...]) -> None:
+    def __init__(self, memory: 'CudaMemory', shape: tuple[int, ...],
+                 dtype: Any = np.float32) -> None:
         """Take memory; its content is arbitrary."""
-        self.shape = shape
-        self.num_bytes = 4 * int(np.prod(shape))
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.num_bytes = self.dtype.itemsize * int(np.prod(shape))
         self._memory = memory
         self.pointer = memory.take(self.num_bytes)
 
@@ -96,18 +97,17 @@ class CudaMemory:
         self._closed = False
 
     def upload(self, values: np.ndarray) -> DeviceArray:
-        """Copy an array to the GPU; returns before that is done."""
-        values = np.ascontiguousarray(values, np.float32)
-        array = DeviceArray(self, values.shape)
+        """Copy an array, uint8 or float32, to the GPU; returns before that is done."""
+        array = DeviceArray(self, values.shape, values.dtype)
         pinned = self._take_pinned(array.num_bytes)
-        host_view(pinned, values.shape)[...] = values
+        host_view(pinned, array)[...] = values
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._copy(array.pointer, pinned, array.num_bytes, kind)
         self._in_flight.append((pinned, array.num_bytes))
         return array
 
     def empty(self, shape: tuple[int, ...]) -> DeviceArray:
-        """Return an array of arbitrary content."""
+        """Return a float32 array of arbitrary content."""
         return DeviceArray(self, shape)
 
     def download(self, array: DeviceArray) -> np.ndarray:
@@ -117,7 +117,7 @@ class CudaMemory:
         self._copy(pinned, array.pointer, array.num_bytes, kind)
         self._in_flight.append((pinned, array.num_bytes))
         self.wait()
-        return host_view(pinned, array.shape).copy()
+        return host_view(pinned, array).copy()
 
     def wait(self) -> None:
         """Wait until all work in the stream is done."""
@@ -161,8 +161,8 @@ class CudaMemory:
             to, source, num_bytes, kind, self.stream))
 
 
-def host_view(pointer: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return host memory as a float32 array, without a copy."""
+def host_view(pointer: int, like: DeviceArray) -> np.ndarray:
+    """Return host memory as an array of the type and shape of another, without a copy."""
     import ctypes
-    count = int(np.prod(shape))
-    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(pointer)).reshape(shape)
+    memory = (ctypes.c_uint8 * like.num_bytes).from_address(pointer)
+    return np.frombuffer(memory, like.dtype).reshape(like.shape)

@@ -10,7 +10,8 @@ import logging
 from pathlib import Path
 
 from crossview_ros.errors import BackendError
-from crossview_ros.runtime.backends import Backend, BackendOptions, open_backend
+from crossview_ros.runtime.backends import (
+    Backend, BackendOptions, open_backend, OUTPUT_OF_TASK)
 from crossview_ros.runtime.backends.auto import sample_pair
 from crossview_ros.runtime.backends.cache_folder import key_of, write_file
 from crossview_ros.runtime.backends.engines import EngineSource
@@ -58,7 +59,8 @@ def _measure(backend: Backend, source: EngineSource,
         logger.warning('the engines run unverified: %s', error)
         return []
     try:
-        return compare_backends(backend, reference, source.manifest, source.manifest.tasks,
+        heads = [task for task in source.manifest.tasks if task in OUTPUT_OF_TASK]
+        return compare_backends(backend, reference, source.manifest, heads,
                                 [sample_pair(size_hw)])
     finally:
         reference.close()

@@ -34,6 +34,7 @@ class OnnxRuntimeBackend:
     """
 
     name = 'onnxruntime'
+    takes_pixels = True
 
     def __init__(self, folder: Path, manifest: ModelManifest, options: BackendOptions):
         """
@@ -48,8 +49,6 @@ class OnnxRuntimeBackend:
                 f"backend 'onnxruntime' cannot be opened: no module named '{error.name}'. "
                 "Install it (pip install crossview_ros[onnx]), or choose backend 'torch'.") \
                 from error
-        if options.precision == 'int8':
-            raise BackendError("backend 'onnxruntime' has no int8 here; choose fp32 or fp16")
         self._onnxruntime = onnxruntime
         self._failures = _failures()
         self.device = _choose_device(onnxruntime, options.device)
@@ -92,7 +91,7 @@ class OnnxRuntimeBackend:
         if 'image' in inputs:
             image = np.ascontiguousarray(inputs['image'])
             value = self._onnxruntime.OrtValue.ortvalue_from_numpy(image, self.device, 0)
-            return {'image': value}, image.shape[2:]
+            return {'image': value}, image.shape[1:3]
         flat = {f'{view}.{part}': value for view, features in inputs.items()
                 for part, value in features.parts.items()}
         return flat, next(iter(inputs.values())).size_hw

@@ -39,6 +39,7 @@ class TensorRtBackend:
     """Engines and the GPU's memory; see `Backend` for what may be called when."""
 
     device = 'cuda'
+    takes_pixels = True   # a quarter of the bytes of float32 to copy
 
     def __init__(self, name: str, folder: Path, manifest: ModelManifest, options: BackendOptions):
         """
@@ -106,8 +107,11 @@ class TensorRtBackend:
                 arrays |= {f'{name}.{part}': array for part, array in value.parts.items()}
                 sizes.add(value.size_hw)
             else:
+                if value.dtype != np.uint8:   # an engine would read its bytes all the same
+                    raise BackendError(f"'{name}' must be (B, H, W, 3) uint8 RGB, got "
+                                       f'{value.shape} {value.dtype}')
                 arrays[name] = self._memory.upload(value)
-                sizes.add(tuple(value.shape[-2:]))
+                sizes.add(tuple(value.shape[1:3]))
         if len(sizes) != 1:
             raise BackendError(f'the inputs {sorted(inputs)} must be of one image size, got '
                                f'{sorted(sizes)}')

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a model in PyTorch, on the CPU or a CUDA device; the reference for other backends."""
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from crossview_ros.errors import BackendError, CheckpointError
-from crossview_ros.runtime.backends import BackendOptions, encoder_of, OUTPUT_OF_TASK
-from crossview_ros.runtime.manifest import ModelManifest
+from crossview_ros.runtime.backends import (
+    BackendOptions, encoder_of, OUTPUT_OF_TASK, POSE_BESIDE_FLOW)
+from crossview_ros.runtime.backends.cuda_graphs import CudaGraphs
+from crossview_ros.runtime.manifest import gain_and_bias, ModelManifest
 import numpy as np
 
 
@@ -52,6 +55,12 @@ class TorchBackend:
         self._network_of = {task: networks[file] for task, file in files.items()}
         self._encoders = {encoder_of(manifest, task): networks[file]
                           for task, file in files.items()}
+        self._gain_and_bias = [torch.from_numpy(part).to(self.device)
+                               for part in gain_and_bias(manifest.normalisation)]
+        self._reversed = manifest.normalisation.channels == 'bgr'
+        # on a CPU nothing is saved by it, and NumPy normalises as fast
+        self.takes_pixels = self.device == 'cuda'
+        self._graphs = CudaGraphs(torch) if self.device == 'cuda' else None
 
     def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run a graph; as `Backend.run`."""
@@ -78,23 +87,45 @@ class TorchBackend:
     def close(self) -> None:
         """Drop the networks, and give their CUDA memory back."""
         self._network_of, self._encoders = {}, {}
+        if self._graphs is not None:
+            self._graphs.close()
         if self.device != 'cpu':
             self._torch.cuda.empty_cache()
 
     def _run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if graph in self._encoders:
-            image = self._torch.from_numpy(inputs['image']).to(self.device)
-            network = self._encoders[graph]
-            return {'features': _without_unread_blocks(network.encode(image), network.heads)}
+            image = self._upload(inputs['image'])
+            return {'features': self._call(graph, partial(self._encode, graph), image)}
         if graph not in self._network_of:
             raise BackendError(f"the model has no graph '{graph}'; it has "
                                f'{", ".join([*self._encoders, *self._network_of])}')
         views = [inputs[name] for name in sorted(inputs)]   # features1, features2
-        prediction = self._network_of[graph].predict(graph, *views)
-        outputs = {OUTPUT_OF_TASK[graph]: prediction.value}
-        if prediction.log_scale is not None:
-            outputs['log_scale'] = prediction.log_scale
-        return outputs
+        names = OUTPUT_OF_TASK[graph], 'log_scale', POSE_BESIDE_FLOW
+        outputs = zip(names, self._call(graph, partial(self._predict, graph), *views))
+        return {name: value for name, value in outputs if value is not None}
+
+    def _call(self, graph: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments) if self._graphs is None \
+            else self._graphs.run(graph, function, *arguments)
+
+    def _upload(self, image: np.ndarray) -> Any:
+        tensor = self._torch.from_numpy(image)
+        return tensor if self.device == 'cpu' \
+            else tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def _encode(self, graph: str, image: Any) -> Any:
+        network = self._encoders[graph]
+        if image.dtype == self._torch.uint8:
+            gain, bias = self._gain_and_bias
+            ordered = image.flip(-1) if self._reversed else image
+            image = (ordered * gain - bias).permute(0, 3, 1, 2).contiguous()
+        return _without_unread_blocks(network.encode(image), network.heads)
+
+    def _predict(self, graph: str, *views: Any) -> tuple[Any, Any, Any]:
+        predictions = self._network_of[graph].predict_all(graph, *views)
+        dense, pose = predictions[graph], predictions.get('pose')
+        # not the estimates before the last
+        return dense.value, dense.log_scale, None if pose is None else pose.T_1_2
 
 
 def _without_unread_blocks(features: Any, heads: Any) -> Any:

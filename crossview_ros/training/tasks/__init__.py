@@ -6,6 +6,7 @@ from crossview_ros.training.tasks.dense_depth import DenseDepthTask
 from crossview_ros.training.tasks.depth import DepthTask
 from crossview_ros.training.tasks.joint import JointTask
 from crossview_ros.training.tasks.matching import MatchingTask
+from crossview_ros.training.tasks.multi import MultiTask
 from crossview_ros.training.tasks.pose import PoseTask
 from crossview_ros.training.tasks.simipu import SimIPUTask
 
@@ -15,7 +16,7 @@ TASKS = {   # name -> the task of a run's config
     'joint': JointTask,
     'stereo': lambda config: MatchingTask(config, ('stereo',)),
     'flow': lambda config: MatchingTask(config, ('flow',)),
-    'multi': lambda config: MatchingTask(config, ('stereo', 'flow')),
+    'multi': MultiTask,
     'depth': lambda config: (DenseDepthTask if config.model.preset in RESNET_DEPTH_PRESETS
                              else DepthTask)(config),
     'pose': PoseTask,

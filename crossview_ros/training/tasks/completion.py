@@ -55,7 +55,7 @@ class CompletionTask:
         Return the loss with the true and with a wrong reference, and what the true one gains.
 
         ``reference_gain_percent`` is 100 (1 - loss / wrong_reference_loss): how much of the
-        completion comes from looking at the other view.
+        completion comes from looking at the other view; 0 where the reference is withheld.
         """
         sums = {'loss': 0.0, 'wrong_reference_loss': 0.0}
         count = 0
@@ -73,7 +73,8 @@ class CompletionTask:
         return metrics['loss']
 
     def _loss(self, model: CroCo, batch: dict[str, Tensor], view: str) -> Tensor:
-        output = model(batch['target'], batch[view], batch['mask'])
+        withheld = self.config.completion.reference == 'withheld'
+        output = model(batch['target'], None if withheld else batch[view], batch['mask'])
         truth = patchify(batch['target'], model.config.patch_size)
         options = self.config.pixel_loss
         return pixel_loss(output.patches.float(), truth,

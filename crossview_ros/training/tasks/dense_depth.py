@@ -55,7 +55,7 @@ class DenseDepthTask:
 
     def records_config(self) -> SceneConfig:
         """Say what is to be rendered."""
-        return SceneConfig()
+        return self.config.data.scenes
 
     def step(self, model: ResNetDepthModel, batch: dict[str, Tensor]) -> StepOutput:
         """

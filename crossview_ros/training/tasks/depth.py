@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Task depth: metres from one view."""
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
+from crossview_ros.data.synthetic.lidar_frames import LidarFrameConfig
 from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.errors import ConfigError
 from crossview_ros.networks.downstream import (
@@ -11,7 +12,7 @@ from crossview_ros.networks.downstream import (
 from crossview_ros.networks.heads import Prediction
 from crossview_ros.networks.presets import MODEL_PRESETS, ONE_VIEW_PRESETS
 from crossview_ros.training.depth_losses import log_depth_loss
-from crossview_ros.training.record_kinds import DEPTH
+from crossview_ros.training.record_kinds import DEPTH, FRAME_DEPTH
 from crossview_ros.training.records import RecordBatches
 from crossview_ros.training.run_config import RunConfig
 from crossview_ros.training.tasks.architecture import (
@@ -30,7 +31,6 @@ class DepthTask:
     f of the sample in pixels of the crop (Metric3D, Yin et al., ICCV 2023, section 3.2).
     """
 
-    batches = partial(RecordBatches, kind=DEPTH)
     score_name = 'mean absolute error over true depth, -'
 
     def __init__(self, config: RunConfig):
@@ -67,9 +67,19 @@ class DepthTask:
         backbone = replace(backbone, img_size=crop_hw)
         return one_view_model(replace(preset, backbone=backbone, head=head))
 
-    def records_config(self) -> SceneConfig:
+    @property
+    def batches(self) -> Callable[..., RecordBatches]:
+        """Return what makes batches of a folder of records."""
+        return partial(RecordBatches, kind=FRAME_DEPTH if self._frames else DEPTH)
+
+    @property
+    def _frames(self) -> bool:
+        return self.config.data.depth_of == 'frames'
+
+    def records_config(self) -> SceneConfig | LidarFrameConfig:
         """Say what is to be rendered."""
-        return SceneConfig()
+        return self.config.data.frames if self._frames \
+            else self.config.data.scenes
 
     def step(self, model: OneViewModel | MultiTaskModel,
              batch: dict[str, Tensor]) -> StepOutput:

@@ -8,7 +8,8 @@ from crossview_ros.data.synthetic.random_scene import SceneConfig
 from crossview_ros.errors import ConfigError
 from crossview_ros.geometry.tiling import TilingSpec
 from crossview_ros.networks.downstream import ModelConfig, MultiTaskModel
-from crossview_ros.networks.heads import DptHeadConfig, HeadConfig, Prediction
+from crossview_ros.networks.heads import (
+    DptHeadConfig, HeadConfig, PosePrediction, Prediction)
 from crossview_ros.networks.official_file import SCALES
 from crossview_ros.networks.presets import MODEL_PRESETS, RELEASED_PRESETS
 from crossview_ros.training.dense_losses import Criterion, criterion
@@ -48,6 +49,7 @@ class MatchingTask:
         if missing:
             raise ConfigError(f"preset '{choice.preset}' has no head for {sorted(missing)}")
         heads = {head: changed_head(preset.heads[head], choice) for head in self.heads}
+        heads |= self._other_heads(preset)
         dpt = any(isinstance(head, DptHeadConfig) for head in heads.values())
         backbone = changed_backbone(preset.backbone, choice)
         if dpt:   # official models are tiled in the size that they were trained with
@@ -71,9 +73,12 @@ class MatchingTask:
         data = self.config.data
         return tiling(head, config, data.crop_hw, data.validation_overlap)
 
+    def _other_heads(self, preset: ModelConfig) -> dict[str, HeadConfig]:
+        return {}
+
     def records_config(self) -> SceneConfig:
         """Say what is to be rendered."""
-        return SceneConfig()
+        return self.config.data.scenes
 
     def step(self, model: MultiTaskModel, batch: dict[str, Tensor]) -> StepOutput:
         """
@@ -87,8 +92,8 @@ class MatchingTask:
         loss = torch.zeros((), device=batch['left'].device)
         scalars = {}
         for head, prediction in self._predict(model, batch).items():
-            terms = head_loss(model.config.heads[head], prediction, *self._truth(head, batch))
-            loss = loss + HEAD_WEIGHTS[head] * terms.pop('loss')
+            terms = self._terms(model, head, prediction, batch)
+            loss = loss + HEAD_WEIGHTS.get(head, 1.0) * terms.pop('loss')
             scalars |= {f'{head}_{name}': value for name, value in terms.items()}
         return StepOutput(loss, scalars)
 
@@ -104,15 +109,10 @@ class MatchingTask:
         counts: dict[str, float] = {}
         for batch in batches:
             for head, prediction in self._validated(model, batch):
-                truth, _ = self._truth(head, batch)
-                valid = torch.isfinite(truth).all(1, keepdim=True)
-                error = end_point_error(prediction.value, torch.where(valid, truth, 0.0))[valid]
-                figures = {'epe_px': error, 'bad_2': (error > 2).float()}
-                log_b = log_scale(model.config.heads[head], prediction)
-                if log_b is not None:
-                    figures['nll'] = log_b[valid] + error * torch.exp(-log_b[valid])
-                share = 1 / max(1, error.numel()) if self._tiled else 1.0
-                counts[head] = counts.get(head, 0.0) + share * error.numel()
+                figures = self._figures(model, head, prediction, batch)
+                count = next(iter(figures.values())).numel()
+                share = 1 / max(1, count) if self._tiled else 1.0
+                counts[head] = counts.get(head, 0.0) + share * count
                 for name, value in figures.items():
                     key = f'{head}_{name}'
                     sums[key] = sums.get(key, 0.0) + share * float(value.sum())
@@ -132,8 +132,25 @@ class MatchingTask:
             model.task(head), *(batch[view] for view in views[head]),
             self._tiling(head, model.config.heads[head]), size), None)) for head in self.heads]
 
+    def _terms(self, model: MultiTaskModel, head: str, prediction: Prediction,
+               batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss of a head, and what is reported of it."""
+        return head_loss(model.config.heads[head], prediction, *self._truth(head, batch))
+
+    def _figures(self, model: MultiTaskModel, head: str, prediction: Prediction,
+                 batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return figures of a head, one value of each for every pixel that counts."""
+        truth, _ = self._truth(head, batch)
+        valid = torch.isfinite(truth).all(1, keepdim=True)
+        error = end_point_error(prediction.value, torch.where(valid, truth, 0.0))[valid]
+        figures = {'epe_px': error, 'bad_2': (error > 2).float()}
+        log_b = log_scale(model.config.heads[head], prediction)
+        if log_b is not None:
+            figures['nll'] = log_b[valid] + error * torch.exp(-log_b[valid])
+        return figures
+
     def _predict(self, model: MultiTaskModel,
-                 batch: dict[str, Tensor]) -> dict[str, Prediction]:
+                 batch: dict[str, Tensor]) -> dict[str, Prediction | PosePrediction]:
         partner = {'stereo': 'right', 'flow': 'previous'}
         views = ['left', *(partner[head] for head in self.heads)]
         features = model.encode_views([batch[view] for view in views])
@@ -142,7 +159,7 @@ class MatchingTask:
         for head in self.heads:
             left, other = encoded['left'], encoded[partner[head]]
             first, second = (left, other) if head == 'stereo' else (other, left)
-            predictions[head] = model.predict(head, first, second)
+            predictions |= model.predict_all(head, first, second)
         return predictions
 
     @staticmethod

@@ -49,7 +49,7 @@ class PoseTask:
 
     def records_config(self) -> SceneConfig:
         """Say what is to be rendered."""
-        return SceneConfig()
+        return self.config.data.scenes
 
     def step(self, model: MultiTaskModel, batch: dict[str, Tensor]) -> StepOutput:
         """
