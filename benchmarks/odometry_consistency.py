@@ -37,7 +37,9 @@ def main() -> None:
             print(f'{track["rig"].left.fx:6.1f} px  {track["path_m"]:6.2f} m', flush=True)
         return
     from crossview_ros.runtime.perception import Perception
-    with Perception.open(args.model, num_threads=args.threads) as perception:
+    # the rendered cameras have exactly the calibration that they tell
+    with Perception.open(args.model, num_threads=args.threads, calibration_error=0.0,
+                         refine_flow=False) as perception:
         answers = [follow(perception, track) for track in tracks]
     report(answers)
 

@@ -13,16 +13,18 @@ HELP = 'score stereo, flow or depth of models and baselines, or a trajectory, ag
 DESCRIPTION = """
 PATH is the folder of one sample (left.png, right.png, disp_gt.pfm or .png, calib.json; for flow
 frame1.png, frame2.png, flow_gt.flo), a folder of such folders, or KITTI 2015. A true pixel without
-an answer counts as an error of 20 px, of 100 % of the depth. The first table has a row for each
+an answer counts as an error of 20 px, of 100 % of the depth; epe-80% leaves out the fifth of the
+pixels that a model is least sure of. The first table has a row for each
 sample and their mean; the second one, for stereo and flow, pools the pixels of all samples under
 the names that papers use.
 """
 DEFAULT_MODEL = 'crossview_tiny'
+SURE = 'epe_sure'   # of models that tell their confidence
 # task -> columns of the table: metric, heading
 COLUMNS = {
-    'stereo': (('epe', 'epe'), ('bad_1', 'bad-1'), ('bad_2', 'bad-2'), ('bad_3', 'bad-3'),
+    'stereo': (('epe', 'epe'), (SURE, 'epe-80%'), ('bad_1', 'bad-1'), ('bad_2', 'bad-2'), ('bad_3', 'bad-3'),
                ('d1', 'D1'), ('coverage', 'coverage')),
-    'flow': (('epe', 'epe'), ('fl_all', 'Fl'), ('coverage', 'coverage')),
+    'flow': (('epe', 'epe'), (SURE, 'epe-80%'), ('fl_all', 'Fl'), ('coverage', 'coverage')),
     'depth': tuple((name, name) for name in (
         'd1', 'd2', 'd3', 'abs_rel', 'sq_rel', 'rmse', 'rmse_log', 'log10', 'silog', 'coverage')),
 }
@@ -172,12 +174,14 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def _print_scores(task: str, scores: list[Any], means: list[Any]) -> None:
     from math import isnan
-    columns = COLUMNS[task]
+    columns = [column for column in COLUMNS[task] if column[0] != SURE or any(
+        SURE in score.metrics and not isnan(score.metrics[SURE].value) for score in scores)]
     units = [scores[0].metrics[name].unit for name, _ in columns]
     rows = [('sample', 'method', *(heading for _, heading in columns), 'time'),
             ('', '', *units, 'ms')]
     rows += [(score.sample, score.method,
-              *(f'{score.metrics[name].value:.3f}' for name, _ in columns),
+              *('-' if name == SURE and isnan(score.metrics[name].value)
+                else f'{score.metrics[name].value:.3f}' for name, _ in columns),
               '-' if isnan(score.elapsed_ms) else f'{score.elapsed_ms:.0f}')
              for score in scores + means]
     print_rows(rows, '<<' + '>' * (len(columns) + 1))

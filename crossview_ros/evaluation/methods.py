@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be evaluated: a model through Perception, or a baseline; both answer one sample."""
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from crossview_ros.data.samples import FlowSample, StereoSample
 from crossview_ros.errors import ConfigError
@@ -13,13 +13,21 @@ import numpy as np
 STEP_NS = 100_000_000   # between the two images of a flow sample; any step does
 
 
+class Answer(NamedTuple):
+    """What a method says of a sample."""
+
+    value: np.ndarray                       # disparity (H, W) or flow (H, W, 2) [px], NaN missing
+    elapsed_ms: float
+    confidence: np.ndarray | None = None    # (H, W) float32, grows with trust
+
+
 class Method(Protocol):
     """Something that answers samples of one kind."""
 
     name: str
 
-    def answer(self, sample: StereoSample | FlowSample) -> tuple[np.ndarray, float]:
-        """Return disparity (H, W) or flow (H, W, 2) [px], NaN missing, and the time [ms]."""
+    def answer(self, sample: StereoSample | FlowSample) -> Answer:
+        """Compute and measure."""
 
     def close(self) -> None:
         """Free what it holds."""
@@ -41,11 +49,11 @@ class BaselineMethod:
         self.name = name
         self._compute: Baseline = BASELINES[kind][name]
 
-    def answer(self, sample: StereoSample | FlowSample) -> tuple[np.ndarray, float]:
+    def answer(self, sample: StereoSample | FlowSample) -> Answer:
         """Compute and measure."""
         start_s = time.perf_counter()
         value = self._compute(sample)
-        return value, 1e3 * (time.perf_counter() - start_s)
+        return Answer(value, 1e3 * (time.perf_counter() - start_s))
 
     def close(self) -> None:
         """Hold nothing."""
@@ -65,7 +73,7 @@ class ModelMethod:
         self._perception = perception
         perception.warm_up()
 
-    def answer(self, sample: StereoSample | FlowSample) -> tuple[np.ndarray, float]:
+    def answer(self, sample: StereoSample | FlowSample) -> Answer:
         """Start anew, process and measure."""
         self._perception.reset()
         return self._answer(self._perception, sample)
@@ -87,21 +95,21 @@ def open_model(model: str, kind: str, **options: object) -> ModelMethod:
     return ModelMethod(model, kind, Perception.open(model, tasks=[kind], **options))
 
 
-def _disparity(perception: Perception, sample: StereoSample) -> tuple[np.ndarray, float]:
+def _disparity(perception: Perception, sample: StereoSample) -> Answer:
     """Process the pair; a sample without rig gets one with equal principal points."""
     rig = sample.rig or _any_rig(sample.left)
     start_s = time.perf_counter()
     result = perception.process(sample.left, sample.right, rig, 0)
-    return result.disparity, 1e3 * (time.perf_counter() - start_s)
+    return Answer(result.disparity, 1e3 * (time.perf_counter() - start_s), result.confidence)
 
 
-def _flow(perception: Perception, sample: FlowSample) -> tuple[np.ndarray, float]:
+def _flow(perception: Perception, sample: FlowSample) -> Answer:
     """Process both images; the time is that of the second, as in a running stream."""
     camera = _any_rig(sample.image1).left
     perception.process(sample.image1, None, camera, 0)
     start_s = time.perf_counter()
     result = perception.process(sample.image2, None, camera, STEP_NS)
-    return result.flow, 1e3 * (time.perf_counter() - start_s)
+    return Answer(result.flow, 1e3 * (time.perf_counter() - start_s), result.flow_confidence)
 
 
 MODEL_ANSWERS = {'stereo': _disparity, 'flow': _flow}

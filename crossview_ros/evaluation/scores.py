@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score methods on samples: a row for each sample and method, their mean, the pooled figures."""
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import math
 from pathlib import Path
 
@@ -18,7 +18,11 @@ from crossview_ros.metrics.depth_protocol import protocol_metrics
 from crossview_ros.metrics.disparity import disparity_metrics
 from crossview_ros.metrics.flow import flow_metrics
 from crossview_ros.metrics.pixel_errors import disparity_errors, flow_errors
+from crossview_ros.metrics.sparsification import REMOVED, sparsification
 import numpy as np
+
+LEFT_OUT = 0.2   # share of the pixels that `epe_sure` leaves out, the least confident
+SURE_ERRORS = {'stereo': disparity_errors, 'flow': flow_errors}
 
 Figures = Callable[[np.ndarray, np.ndarray], dict[str, Metric]]   # of answer and truth
 
@@ -145,14 +149,29 @@ def _by_method(scores: list[Score]) -> dict[str, list[Score]]:
 
 def _score(task: str, sample: StereoSample | FlowSample, method: Method,
            figures: Figures | None, pictures: Path | None) -> Score:
-    value, elapsed_ms = method.answer(sample)
+    value, elapsed_ms, *confidence = method.answer(sample)
     answer, truth = TASKS[task].compared(sample, value)
     if pictures is not None:
         image = sample.left if isinstance(sample, StereoSample) else sample.image1
         name = '_'.join((task, sample.name, Path(method.name).name)).replace('/', '_')
         write_picture(pictures / f'{name}.png', task, f'{sample.name}: {task} of {method.name}',
                       image, answer, truth)
-    return score_answer(task, sample.name, method.name, answer, truth, elapsed_ms, figures)
+    score = score_answer(task, sample.name, method.name, answer, truth, elapsed_ms, figures)
+    if task not in SURE_ERRORS:
+        return score
+    sure = _sure_error(SURE_ERRORS[task](answer, truth).length, truth, *confidence)
+    return replace(score, metrics={**score.metrics, 'epe_sure': Metric(sure, 'px')})
+
+
+def _sure_error(error: np.ndarray, truth: np.ndarray,
+                confidence: np.ndarray | None = None) -> float:
+    """Return the mean error (N,) [px] of the pixels with truth that are not the least sure."""
+    if confidence is None or not error.size:
+        return float('nan')
+    known = np.isfinite(truth).reshape(*truth.shape[:2], -1).all(2)
+    curve = sparsification(error, np.nan_to_num(confidence[known]))
+    return 0.0 if curve is None else \
+        float(error.mean() * np.interp(LEFT_OUT, REMOVED, curve.by_confidence))
 
 
 def _read_stereo(files: SampleFiles, scale: float) -> StereoSample:

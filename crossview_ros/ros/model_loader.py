@@ -33,6 +33,7 @@ def open_perception(settings: PerceptionNodeParameters, progress: Progress) -> A
         engine_cache_dir=settings.engine_cache_dir or None,
         refine_flow=settings.flow_refine, lidar_guidance=settings.lidar_guidance,
         unscaled_depth=settings.unscaled_depth, progress=progress,
+        calibration_error=settings.calibration_error,
         **dynamic_options(settings))
     perception.warm_up()
     return perception

@@ -110,6 +110,9 @@ class PerceptionNodeParameters:
         True, 'where depth and the motion of the camera explain the flow within its doubt, '
         'publish what they say; needs odometry.enabled', name='flow.refine')
     odom_frame: str = setting('odom', 'frame in which the odometry gives the pose')
+    calibration_error: float = setting(
+        0.007, 'share by which focal length and baseline may be wrong; in the covariance of the '
+        'odometry', low=0.0, high=0.2, name='odometry.calibration_error')
     base_frame: str = setting('base_link', 'frame whose pose and velocity the odometry gives')
     publish_tf: bool = setting(True, 'publish the transform odom -> base with the odometry')
     lost_policy: str = setting(

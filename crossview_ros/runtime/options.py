@@ -7,6 +7,7 @@ from typing import get_args, Literal
 
 from crossview_ros.errors import ConfigError
 from crossview_ros.runtime.backends import BackendOptions
+from crossview_ros.runtime.odometry import CALIBRATION_ERROR
 
 InferenceMode = Literal['single', 'tiled']
 DYNAMIC_OPTIONS = ('min_depth', 'max_depth', 'min_confidence')
@@ -23,6 +24,7 @@ class PerceptionOptions:
     lidar_guidance: bool = True   # depth of one camera from a cloud, where one comes with it
     # answer depth of one camera although nothing tells its scale: all may be wrong by one factor
     unscaled_depth: bool = False
+    calibration_error: float = CALIBRATION_ERROR   # of focal length and baseline, as a share
     # single: the whole image at once; tiled: windows of the size that the model was trained with
     inference_mode: InferenceMode = 'single'
     # (height, width) px that larger images shrink to; None: the model's own, tiled: no limit
@@ -40,6 +42,9 @@ class PerceptionOptions:
                               f'and {self.max_depth}')
         if not 0 <= self.min_confidence <= 1:
             raise ConfigError(f'min_confidence must be from 0 to 1, got {self.min_confidence}')
+        if not 0 <= self.calibration_error < 1:
+            raise ConfigError('calibration_error must be in [0, 1), got '
+                              f'{self.calibration_error}')
         if self.inference_mode not in get_args(InferenceMode):
             raise ConfigError('inference_mode must be one of '
                               f"{', '.join(get_args(InferenceMode))}, got '{self.inference_mode}'")

@@ -55,7 +55,7 @@ class Perception:
         self.tasks = choose_tasks(manifest, tasks)
         self._heads = heads_of(manifest, self.tasks)
         check_mode(manifest, self._heads, options)
-        self._tracking = Tracking()
+        self._tracking = Tracking(options.calibration_error)
         self._one_camera = OneCamera(manifest, self._heads)
         self._epoch = 0   # number of resets that the two above have seen
         self._backend = backend

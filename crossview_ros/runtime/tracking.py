@@ -8,7 +8,8 @@ from typing import Any
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.runtime.inference import EncodedImage
 from crossview_ros.runtime.learned_motion import LearnedMotion
-from crossview_ros.runtime.odometry import flow_sigma, OdometryStep, SeenDepth, VisualOdometry
+from crossview_ros.runtime.odometry import (
+    CALIBRATION_ERROR, flow_sigma, OdometryStep, SeenDepth, VisualOdometry)
 from crossview_ros.runtime.results import TrackingStatus
 from crossview_ros.runtime.sharpening import Corners, seen_corners, sharpened
 import numpy as np
@@ -37,9 +38,9 @@ class SeenView:
 class Tracking:
     """Keeps the odometry, its keyframe, and whether it has begun; for one thread."""
 
-    def __init__(self) -> None:
-        """Wait for the first depth."""
-        self._odometry = VisualOdometry()
+    def __init__(self, calibration_error: float = CALIBRATION_ERROR) -> None:
+        """Wait for the first depth; the error is a share, as `VisualOdometry` takes it."""
+        self._odometry = VisualOdometry(calibration_error=calibration_error)
         self._keyframe: SeenView | None = None
         self._begun = False
 

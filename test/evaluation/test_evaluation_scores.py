@@ -6,7 +6,8 @@ from crossview_ros.data import io
 from crossview_ros.data.folders import find_samples
 from crossview_ros.errors import ConfigError, DatasetError
 from crossview_ros.evaluation.baselines import BASELINES
-from crossview_ros.evaluation.methods import BaselineMethod, MODEL_ANSWERS, ModelMethod
+from crossview_ros.evaluation.methods import (
+    Answer, BaselineMethod, MODEL_ANSWERS, ModelMethod)
 from crossview_ros.evaluation.scores import (
     mean_scores, pooled_scores, Score, score_samples, TASKS)
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
@@ -204,3 +205,22 @@ def test_a_flow_model_sees_the_first_image_and_then_the_second(tmp_path):
     assert engine.calls[:2] == ['warm up', 'reset']
     assert [call[:2] for call in engine.calls[2:]] == [(1, True), (2, True)]
     assert engine.calls[3][3] > engine.calls[2][3]   # later stamp
+
+
+def test_the_error_of_the_surest_leaves_out_the_fifth_with_the_least_confidence(stereo_folder):
+    truth = np.full((40, 48), 10, np.float32)
+    answer = truth + np.arange(48, dtype=np.float32) / 4     # column by column worse
+    confidence = np.broadcast_to(-np.arange(48, dtype=np.float32), (40, 48))
+
+    class Sure(Answers):
+        def answer(self, sample):
+            return Answer(answer, 5.0, confidence)
+
+    files = find_samples('stereo', stereo_folder / 'a')
+    score, = score_samples('stereo', files, [Sure('sure', None)])
+
+    assert score.metrics['epe'].value == pytest.approx(47 / 8)
+    # 38 or 39 of the 48 columns stay
+    assert score.metrics['epe_sure'].value == pytest.approx(38 / 8, abs=0.2)
+    plain, = score_samples('stereo', files, [Answers('plain', answer)])
+    assert np.isnan(plain.metrics['epe_sure'].value)

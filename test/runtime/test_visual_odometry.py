@@ -81,7 +81,8 @@ def test_the_covariance_of_the_path_tells_its_errors():
     truth = np.linalg.matrix_power(STEP, 6)
     nees = []
     for seed in range(60):
-        odometry, noise = VisualOdometry(shared_error=0.0), np.random.default_rng(seed)
+        odometry = VisualOdometry(calibration_error=0.0, covariance_factor=1.0)
+        noise = np.random.default_rng(seed)
         odometry.begin(1)
         for number in range(6):
             step = step_once(odometry, number, noise=noise)
@@ -102,7 +103,7 @@ def test_covariances_of_large_steps_are_composed_in_the_axes_of_the_camera(monke
     monkeypatch.setattr(odometry_module, 'estimate_relative_pose', noisy_step)
     truth = np.linalg.matrix_power(step, 5)
     for _ in range(500):
-        odometry = VisualOdometry(shared_error=0.0)
+        odometry = VisualOdometry(calibration_error=0.0, covariance_factor=1.0)
         odometry.begin(1)
         for number in range(5):
             seen = SeenDepth(PLAIN, None, CAMERA, 1 + number * DT_NS)
@@ -120,7 +121,7 @@ def test_errors_that_all_steps_share_grow_with_the_path_and_not_its_root(monkeyp
         wrong = exp_se3((1 + share * rng.normal()) * log_se3(step))
         answer = RelativePose(PoseStatus.OK, wrong, 1e-12 * np.eye(6), 100, 100)
         monkeypatch.setattr(odometry_module, 'estimate_relative_pose', lambda *_: answer)
-        odometry = VisualOdometry(shared_error=share)
+        odometry = VisualOdometry(calibration_error=share)
         odometry.begin(1)
         for number in range(30):
             seen = SeenDepth(PLAIN, None, CAMERA, 1 + number * DT_NS)
@@ -137,7 +138,7 @@ def test_a_shift_leaves_doubt_about_the_turn_and_a_turn_about_the_place(monkeypa
     for twist in ((0.5, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0.1, 0)):
         answer = RelativePose(PoseStatus.OK, exp_se3(np.array(twist, float)), 1e-12 * np.eye(6))
         monkeypatch.setattr(odometry_module, 'estimate_relative_pose', lambda *_: answer)
-        odometry = VisualOdometry(shared_error=share)
+        odometry = VisualOdometry(calibration_error=share)
         odometry.begin(1)
         seen = SeenDepth(np.full((8, 8), depth, np.float32), None, CAMERA, 1)
         sigma = np.sqrt(np.diag(odometry.track(seen, FAR, None, DT_NS).covariance_rel))
