@@ -18,10 +18,12 @@ KEYFRAME_SHARE = 0.012
 # chance would give: 99 % of chi-square with 6 degrees of freedom.
 REST_SHARE = 0.0025
 REST_CHI2 = 16.8
-# Variance of a motion over what its residuals tell: neighbouring frames show the same things, of
-# which the network errs alike. Fitted on rendered tracks that no training saw, whose calibration
-# is exact (benchmarks/odometry_consistency.py, seeds 100 to 129, 200 to 249).
-COVARIANCE_FACTOR = 7.4
+# Neighbouring frames show the same things, of which the network errs alike: variance of a motion
+# over what its residuals tell, and share of every flow by which all steps err together. Fitted on
+# rendered tracks that no training saw and whose calibration is exact (42 of the seeds 100 to 129
+# and 200 to 249 of benchmarks/odometry_consistency.py).
+COVARIANCE_FACTOR = 2.5
+SHARED_ERROR = 0.0007
 # Share by which focal length and baseline of a real rig, and with them all motions, may be wrong;
 # it shows in no residual.
 CALIBRATION_ERROR = 0.007
@@ -104,17 +106,18 @@ class VisualOdometry:
 
     def __init__(self, options: RelativePoseOptions = RelativePoseOptions(),
                  calibration_error: float = CALIBRATION_ERROR,
-                 covariance_factor: float = COVARIANCE_FACTOR) -> None:
+                 covariance_factor: float = COVARIANCE_FACTOR,
+                 shared_error: float = SHARED_ERROR) -> None:
         """
         Begin.
 
-        :param calibration_error: Standard deviation of the errors that all steps have in common,
-            as a share of each step's motion.
+        :param calibration_error: Standard deviation of the errors that all steps have in common
+            by the calibration, as a share of each step's motion; ``shared_error`` by the network.
         :param covariance_factor: Of each step's own errors; 1 where those of its points and of
             its neighbours are independent.
         """
         self._options = options
-        self._calibration_error = calibration_error
+        self._share = float(np.hypot(calibration_error, shared_error))
         self._factor = covariance_factor
         self.reset()
 
@@ -227,7 +230,7 @@ class VisualOdometry:
         motion = log_se3(T)
         length, angle = np.linalg.norm(motion[:3]), np.linalg.norm(motion[3:])
         depth = reference.typical_depth
-        turn = self._calibration_error * np.hypot(angle, length / depth)
+        turn = self._share * np.hypot(angle, length / depth)
         return np.diag(np.repeat((np.hypot(turn * depth, length * reference.scale_sigma), turn),
                                  3))
 

@@ -16,6 +16,7 @@ import pytest
 ROWS, COLS = 96, 128
 CAMERA = PinholeCamera(COLS, ROWS, 110.0, 110.0, 63.5, 47.5)
 RIG = StereoRig(CAMERA, CAMERA, 0.2)
+EXACT = {'covariance_factor': 1.0, 'shared_error': 0.0}   # errors of frames are independent
 STEP = exp_se3(np.array((0.01, 0.0, 0.08, 0.0, 0.02, 0.005)))
 DT_NS = 100_000_000
 PLAIN = np.full((8, 8), 4.0, np.float32)   # depth where it does not matter
@@ -81,7 +82,7 @@ def test_the_covariance_of_the_path_tells_its_errors():
     truth = np.linalg.matrix_power(STEP, 6)
     nees = []
     for seed in range(60):
-        odometry = VisualOdometry(calibration_error=0.0, covariance_factor=1.0)
+        odometry = VisualOdometry(calibration_error=0.0, **EXACT)
         noise = np.random.default_rng(seed)
         odometry.begin(1)
         for number in range(6):
@@ -103,7 +104,7 @@ def test_covariances_of_large_steps_are_composed_in_the_axes_of_the_camera(monke
     monkeypatch.setattr(odometry_module, 'estimate_relative_pose', noisy_step)
     truth = np.linalg.matrix_power(step, 5)
     for _ in range(500):
-        odometry = VisualOdometry(calibration_error=0.0, covariance_factor=1.0)
+        odometry = VisualOdometry(calibration_error=0.0, **EXACT)
         odometry.begin(1)
         for number in range(5):
             seen = SeenDepth(PLAIN, None, CAMERA, 1 + number * DT_NS)
@@ -121,7 +122,7 @@ def test_errors_that_all_steps_share_grow_with_the_path_and_not_its_root(monkeyp
         wrong = exp_se3((1 + share * rng.normal()) * log_se3(step))
         answer = RelativePose(PoseStatus.OK, wrong, 1e-12 * np.eye(6), 100, 100)
         monkeypatch.setattr(odometry_module, 'estimate_relative_pose', lambda *_: answer)
-        odometry = VisualOdometry(calibration_error=share)
+        odometry = VisualOdometry(calibration_error=share, **EXACT)
         odometry.begin(1)
         for number in range(30):
             seen = SeenDepth(PLAIN, None, CAMERA, 1 + number * DT_NS)
@@ -138,7 +139,7 @@ def test_a_shift_leaves_doubt_about_the_turn_and_a_turn_about_the_place(monkeypa
     for twist in ((0.5, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0.1, 0)):
         answer = RelativePose(PoseStatus.OK, exp_se3(np.array(twist, float)), 1e-12 * np.eye(6))
         monkeypatch.setattr(odometry_module, 'estimate_relative_pose', lambda *_: answer)
-        odometry = VisualOdometry(calibration_error=share)
+        odometry = VisualOdometry(calibration_error=share, **EXACT)
         odometry.begin(1)
         seen = SeenDepth(np.full((8, 8), depth, np.float32), None, CAMERA, 1)
         sigma = np.sqrt(np.diag(odometry.track(seen, FAR, None, DT_NS).covariance_rel))
