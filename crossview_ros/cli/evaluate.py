@@ -22,8 +22,8 @@ DEFAULT_MODEL = 'crossview_tiny'
 SURE = 'epe_sure'   # of models that tell their confidence
 # task -> columns of the table: metric, heading
 COLUMNS = {
-    'stereo': (('epe', 'epe'), (SURE, 'epe-80%'), ('bad_1', 'bad-1'), ('bad_2', 'bad-2'), ('bad_3', 'bad-3'),
-               ('d1', 'D1'), ('coverage', 'coverage')),
+    'stereo': (('epe', 'epe'), (SURE, 'epe-80%'), ('bad_1', 'bad-1'), ('bad_2', 'bad-2'),
+               ('bad_3', 'bad-3'), ('d1', 'D1'), ('coverage', 'coverage')),
     'flow': (('epe', 'epe'), (SURE, 'epe-80%'), ('fl_all', 'Fl'), ('coverage', 'coverage')),
     'depth': tuple((name, name) for name in (
         'd1', 'd2', 'd3', 'abs_rel', 'sq_rel', 'rmse', 'rmse_log', 'log10', 'silog', 'coverage')),

@@ -213,6 +213,7 @@ def test_the_error_of_the_surest_leaves_out_the_fifth_with_the_least_confidence(
     confidence = np.broadcast_to(-np.arange(48, dtype=np.float32), (40, 48))
 
     class Sure(Answers):
+
         def answer(self, sample):
             return Answer(answer, 5.0, confidence)
 
