@@ -98,11 +98,12 @@ def test_patch_embedding_is_one_linear_map_per_patch():
 
 
 @pytest.mark.parametrize('patch_size', [8, 16])
-def test_conv_stem_gives_the_patch_grid_and_maps_at_a_quarter_and_an_eighth(patch_size):
+def test_conv_stem_gives_the_patch_grid_and_maps_at_a_quarter_an_eighth_and_a_half(patch_size):
     stem = ConvStem(patch_size, 10, (4, 6, 8))
-    out, (quarter, eighth) = stem(torch.randn(2, 3, 32, 64))
+    out, (quarter, eighth, half) = stem(torch.randn(2, 3, 32, 64))
     assert out.shape == (2, 10, 32 // patch_size, 64 // patch_size)
     assert quarter.shape == (2, 6, 8, 16) and eighth.shape == (2, 8, 4, 8)
+    assert half.shape == (2, 4, 16, 32)
 
 
 def test_conv_stem_treats_each_image_of_a_batch_alone():

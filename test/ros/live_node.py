@@ -24,6 +24,7 @@ TOPICS = {'left_image': (Image, 'left/image_rect'), 'left_info': (CameraInfo, 'l
           'right_info': (CameraInfo, 'right/camera_info')}
 ONE_CAMERA = {'image': (Image, 'image_rect'), 'camera_info': (CameraInfo, 'camera_info')}
 LIMIT_S = 10.0
+START_LIMIT_S = 60.0   # a first start exports graphs and compares backends
 STEP_NS = 50_000_000
 START_NS = 1_700_000_000_000_000_000
 NUMBERS = itertools.count()
@@ -139,7 +140,7 @@ class LiveNode:
 
     def until_active(self):
         """Wait for the state active; returns itself."""
-        self.collector.wait_until_active(self.name, LIMIT_S, self.check)
+        self.collector.wait_until_active(self.name, START_LIMIT_S, self.check)
         return self
 
     def until_answering(self, topics=None):

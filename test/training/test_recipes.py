@@ -29,9 +29,13 @@ RECIPES = {path.relative_to(FOLDER).with_suffix('').as_posix(): path
 OFFICIAL = [name for name in RECIPES if name.startswith('official/')]
 SMALL = {'crossview_tiny_1_stereo', 'crossview_tiny_2_multi', 'crossview_tiny_3_slow',
          'crossview_tiny_4_depth',
+         'crossview_small_1_heads', 'crossview_small_2_hard', 'crossview_small_3_pose',
+         'crossview_small_4_depth',
          'crossview_tiny_gpu', 'croco_tiny', 'croco_tiny_pairs', 'depth_tiny', 'joint_tiny',
          'pose_tiny', 'simipu_tiny'}
-SMALL_PARAMETERS = 6_000_000   # at most, of the networks of two CPU cores
+SMALL_PARAMETERS = 7_000_000   # at most, of the networks of two CPU cores
+WIDE = {'crossview_small_gpu_1_croco': 15_500_000,   # at most, of those of one GPU
+        'crossview_small_gpu_2_multi': 20_000_000}
 DENSE_L = 437_417_890          # croco.md 3.4; a third channel adds 33
 PARAMETERS = {                 # croco.md 2 and 3.4
     'croco_v1': 120_076_288, 'croco_v2_vitb_small': 120_076_288,
@@ -81,7 +85,7 @@ MIXTURES = {'crocostereo': 309_496, 'crocostereo_eth3d': 309_496, 'crocoflow': 7
 
 
 def test_every_recipe_has_its_numbers_here():
-    assert set(RECIPES) == SMALL | {f'official/{name}' for name in PARAMETERS}
+    assert set(RECIPES) == SMALL | set(WIDE) | {f'official/{name}' for name in PARAMETERS}
     assert PRETRAINING.keys() | DENSE.keys() | MONOCULAR.keys() | {'simipu_kitti'} \
         == PARAMETERS.keys()
 
@@ -92,8 +96,8 @@ def test_the_network_of_each_recipe_has_the_published_size(name):
     with torch.device('meta'):
         model = TASKS[config.task](config).build()
     count = sum(p.numel() for p in model.parameters())
-    if name in SMALL:
-        assert count <= SMALL_PARAMETERS
+    if not name.startswith('official/'):
+        assert count <= WIDE.get(name, SMALL_PARAMETERS)
     else:
         assert count == PARAMETERS[name.removeprefix('official/')]
 
@@ -235,4 +239,4 @@ def test_each_recipe_takes_two_steps_of_its_smoke_run(name, datasets, shards, re
     assert losses and all(math.isfinite(loss) for loss in losses)
     measured = {k: v for line in logged for k, v in line.items() if k.startswith('val_')}
     assert measured and all(math.isfinite(value) for value in measured.values())
-    assert sum(p.numel() for p in trainer.model.parameters()) < 200_000
+    assert sum(p.numel() for p in trainer.model.parameters()) < 300_000
