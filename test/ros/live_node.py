@@ -143,6 +143,16 @@ class LiveNode:
         self.collector.wait_until_active(self.name, START_LIMIT_S, self.check)
         return self
 
+    def until_connected(self):
+        """Wait until it is active and hears each of the sensors; returns itself."""
+        self.until_active()
+        deadline_s = time.monotonic() + LIMIT_S
+        while not all(publisher.get_subscription_count()
+                      for publisher in self.camera.publishers.values()):
+            assert time.monotonic() < deadline_s, f'not heard: {self.log}'
+            time.sleep(0.01)
+        return self
+
     def until_answering(self, topics=None):
         """
         Wait until sets go in and answers come out; returns itself.

@@ -86,7 +86,7 @@ def test_best_effort_cameras_are_heard_without_any_setting():
 
 def test_stamps_that_differ_are_named_with_the_difference():
     with LiveNode(QUICK) as live:
-        live.until_active()
+        live.until_connected()
         for _ in range(5):
             live.send(right_image=delayed(3 * MS), right_info=delayed(3 * MS))
         live.wait_for('sync', lambda level, text, values: 'differ by at least 0.003000 s: set '
