@@ -82,6 +82,9 @@ def _add_dense_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--tile-overlap', type=float, metavar='F',
                         help='least share that windows have in common, [0, 1); published: 0.9, '
                         "CroCo-Flow on KITTI 0.99 (default: the model's, 0.7)")
+    parser.add_argument('--sharpen', default='auto', choices=('auto', 'on', 'off'),
+                        help='match once more in the full images, near what a model says (default: '
+                        'auto, as the model says)')
     parser.add_argument('--backend', default='auto', help='what runs a model (default: auto)')
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'),
                         help='where it runs (default: auto)')
@@ -159,7 +162,8 @@ def _open_methods(args: argparse.Namespace, kind: str) -> list[Any]:
     models = dict.fromkeys(args.models) or ([] if args.baselines else [DEFAULT_MODEL])
     return methods + [open_model(name, kind, backend=args.backend, device=args.device,
                                  inference_size=_size(args.size), inference_mode=args.mode,
-                                 tile_overlap=args.tile_overlap) for name in models]
+                                 tile_overlap=args.tile_overlap, sharpen=args.sharpen)
+                      for name in models]
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

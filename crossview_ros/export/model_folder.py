@@ -9,7 +9,7 @@ from crossview_ros.config import dump_yaml, to_dict
 from crossview_ros.model_store import MANIFEST, WEIGHTS
 from crossview_ros.networks.checkpoint import Architecture, read_checkpoint, save_weights
 from crossview_ros.networks.downstream import ModelConfig, OneViewConfig, TASK_UNITS
-from crossview_ros.networks.heads import DptHeadConfig, HeadConfig
+from crossview_ros.networks.heads import DptHeadConfig, HeadConfig, MatchingHeadConfig
 from crossview_ros.networks.official_file import TILE_MODES
 from crossview_ros.runtime.manifest import ModelManifest, OutputSpec, TilingSpec
 from torch import Tensor
@@ -56,6 +56,9 @@ def write_model_folder(trained: TrainedModel, out: Path, size_hw: tuple[int, int
         outputs=output_specs(architecture, trained.metric),
         fixed_size_hw=fixed_size_hw(architecture),
         tiling=tiling_specs(architecture),
+        # of small models: what they say of shrunk images is right within some pixels
+        sharpen=any(isinstance(head, MatchingHeadConfig)
+                    for head in _heads(architecture).values()),
         tolerance={},
         files={WEIGHTS: sha256(out / WEIGHTS)},
         licence=licence,

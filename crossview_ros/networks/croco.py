@@ -75,6 +75,11 @@ class EncoderFeatures(NamedTuple):
     stem: list[Tensor]            # maps at 1/4, 1/8, 1/2 (B, C, h, w); none of stem 'patch'
     grid_hw: tuple[int, int]      # patches along height and width
 
+    def first(self, count: int) -> 'EncoderFeatures':
+        """Return those of the first images of the batch."""
+        return EncoderFeatures([t[:count] for t in self.tokens], [s[:count] for s in self.stem],
+                               self.grid_hw)
+
 
 class CompletionOutput(NamedTuple):
     """Result of cross-view completion."""

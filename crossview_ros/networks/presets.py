@@ -31,7 +31,8 @@ def crossview_small() -> ModelConfig:
               'coarse_iterations': 2, 'half_dim': 16}
     return replace(tiny, heads={
         **tiny.heads,
-        'stereo': MatchingHeadConfig('row', fine_levels=3, fine_iterations=4, **shared),
+        'stereo': MatchingHeadConfig('row', fine_levels=3, fine_iterations=3, volume_groups=8,
+                                     **shared),
         'flow': MatchingHeadConfig('plane', fine_radius=3, fine_iterations=3, **shared),
         'pose': PoseHeadConfig(192, focal_px=256.0)})
 

@@ -52,6 +52,7 @@ class ReplayOptions:
     inference_mode: str = 'single'   # or tiled, for models that can
     inference_size: tuple[int, int] | None = None   # (h, w) px; None: the model's own
     tile_overlap: float | None = None   # [0, 1); None: the model's own
+    sharpen: str = 'auto'      # on, off, or as the model says: match again in the full images
     tasks: list[str] | None = None   # stereo, flow, odometry; None: all of the model
     outputs: bool = True       # write outputs.mcap
 
@@ -75,7 +76,7 @@ class ReplayOptions:
         return {name: getattr(self, name)
                 for name in ('model', 'backend', 'device', 'tasks', 'min_depth', 'max_depth',
                              'min_confidence', 'refine_flow', 'inference_mode',
-                             'inference_size', 'tile_overlap')}
+                             'inference_size', 'tile_overlap', 'sharpen')}
 
     def as_dict(self) -> dict[str, Any]:
         """Return every option by name, for metrics.json."""

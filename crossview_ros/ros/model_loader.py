@@ -29,6 +29,7 @@ def open_perception(settings: PerceptionNodeParameters, progress: Progress) -> A
         tasks=[task for task in wanted_tasks(settings) if task in possible] or None,
         inference_mode=settings.inference_mode, inference_size=settings.inference_size_hw,
         tile_overlap=settings.tile_overlap or None, tile_batch=settings.tile_batch,
+        sharpen=settings.sharpen,
         num_threads=settings.num_threads or None, precision=settings.engine_precision,
         engine_cache_dir=settings.engine_cache_dir or None,
         refine_flow=settings.flow_refine, lidar_guidance=settings.lidar_guidance,

@@ -17,6 +17,7 @@ DEVICES = ('auto', 'cpu', 'cuda')
 PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16', 'int8')
 MODES = ('stereo', 'sequential')
 INFERENCE_MODES = ('single', 'tiled')
+SHARPEN = ('auto', 'on', 'off')
 DEPTH_ENCODINGS = ('32FC1', '16UC1')
 TRANSPORTS = ('raw', 'compressed')
 LOST_POLICIES = ('silent', 'inflate', 'null')
@@ -81,6 +82,10 @@ class PerceptionNodeParameters:
     tile_batch: int = setting(
         4, 'tiles that go through the network at once; each takes memory', low=1, high=256,
         name='inference.tile_batch')
+    sharpen: str = setting(
+        'auto', 'match disparity and flow once more in the full images, near what the network '
+        'says of smaller ones; on the CPU; auto: as the model says', choices=SHARPEN,
+        name='inference.sharpen')
     num_threads: int = setting(
         0, 'CPU threads of the network; 0: as the backend chooses', low=0, high=256)
     engine_precision: str = setting(

@@ -2,7 +2,7 @@
 """From the stereo head's disparity to metric depth, with limits, invalid pixels, confidence."""
 from dataclasses import dataclass
 
-from crossview_ros.geometry.camera import StereoRig
+from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.geometry.stereo import apply_depth_limits, disparity_to_depth
 from crossview_ros.runtime.confidence import laplace_confidence
 from crossview_ros.runtime.options import PerceptionOptions
@@ -37,6 +37,15 @@ def align_right(right: np.ndarray, rig: StereoRig) -> tuple[np.ndarray, int]:
         return right, 0
     columns = np.clip(np.arange(right.shape[1]) + shift, 0, right.shape[1] - 1)
     return right[:, columns], shift
+
+
+def views_to_match(left: np.ndarray, right: np.ndarray | None,
+                   rig: StereoRig | PinholeCamera) -> tuple[list[np.ndarray], int]:
+    """Return the images, the right one as `align_right` moves it, and by how many pixels."""
+    if right is None:
+        return [left], 0
+    right, shift_px = align_right(right, rig)
+    return [left, right], shift_px
 
 
 def stereo_depth(disparity: np.ndarray, log_scale: np.ndarray | None, rig: StereoRig,

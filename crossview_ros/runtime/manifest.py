@@ -93,6 +93,8 @@ class ModelManifest:
     # task -> weight file of its network; empty: one network, in WEIGHTS, serves every task
     networks: dict[str, str] = field(default_factory=dict)
     tiling: dict[str, TilingSpec] = field(default_factory=dict)   # tasks that can run tiled
+    # whether answers gain by a search in the full images (geometry.near_matching)
+    sharpen: bool = False
     fixed_size_hw: tuple[int, int] | None = None   # [px] the only input size of the networks
     # backend -> precision -> output -> largest deviation from the torch float32 reference
     tolerance: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)

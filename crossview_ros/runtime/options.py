@@ -7,9 +7,11 @@ from typing import get_args, Literal
 
 from crossview_ros.errors import ConfigError
 from crossview_ros.runtime.backends import BackendOptions
+from crossview_ros.runtime.manifest import ModelManifest
 from crossview_ros.runtime.odometry import CALIBRATION_ERROR
 
 InferenceMode = Literal['single', 'tiled']
+Sharpen = Literal['auto', 'on', 'off']
 DYNAMIC_OPTIONS = ('min_depth', 'max_depth', 'min_confidence')
 
 
@@ -20,6 +22,8 @@ class PerceptionOptions:
     min_depth: float = 0.1        # [m] nearer answers are -Inf
     max_depth: float = 80.0       # [m] farther answers are +Inf
     min_confidence: float = 0.0   # [0, 1] depth and disparity below it are NaN
+    # disparity and flow again in the full images, near the network's; auto: as the model says
+    sharpen: Sharpen = 'auto'
     refine_flow: bool = True      # where depth and the odometry's motion explain it
     lidar_guidance: bool = True   # depth of one camera from a cloud, where one comes with it
     # answer depth of one camera although nothing tells its scale: all may be wrong by one factor
@@ -45,6 +49,9 @@ class PerceptionOptions:
         if not 0 <= self.calibration_error < 1:
             raise ConfigError('calibration_error must be in [0, 1), got '
                               f'{self.calibration_error}')
+        if self.sharpen not in get_args(Sharpen):
+            raise ConfigError(f"sharpen must be one of {', '.join(get_args(Sharpen))}, got "
+                              f"'{self.sharpen}'")
         if self.inference_mode not in get_args(InferenceMode):
             raise ConfigError('inference_mode must be one of '
                               f"{', '.join(get_args(InferenceMode))}, got '{self.inference_mode}'")
@@ -57,6 +64,10 @@ class PerceptionOptions:
             raise ConfigError(f'tile_batch must be at least 1, got {self.tile_batch}')
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f'num_threads must be at least 1, got {self.num_threads}')
+
+    def sharpens(self, manifest: ModelManifest) -> bool:
+        """Tell whether a model's answers are sharpened."""
+        return manifest.sharpen if self.sharpen == 'auto' else self.sharpen == 'on'
 
 
 def backend_options(options: PerceptionOptions, device: str,

@@ -11,7 +11,7 @@ from crossview_ros.errors import BackendError, CheckpointError, ConfigError
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.runtime.backends import Backend, NUM_VIEWS
 from crossview_ros.runtime.backends.auto import open_chosen
-from crossview_ros.runtime.depth import align_right
+from crossview_ros.runtime.depth import views_to_match
 from crossview_ros.runtime.inference import EncodedImage
 from crossview_ros.runtime.inputs import check_inputs
 from crossview_ros.runtime.learned_motion import with_motion
@@ -22,6 +22,7 @@ from crossview_ros.runtime.options import (
     backend_options, DYNAMIC_OPTIONS, PerceptionOptions)
 from crossview_ros.runtime.result_fields import flow_fields, matched_fields, without_hidden
 from crossview_ros.runtime.results import PerceptionResult, StageTimer
+from crossview_ros.runtime.sharpening import sharpen
 from crossview_ros.runtime.static_flow import explain_by_motion
 from crossview_ros.runtime.task_choice import (
     choose_tasks, DEPTH_HEADS, heads_of, heads_of_frame)
@@ -148,12 +149,16 @@ class Perception:
                 options, previous, epoch = self._options, self._previous, self._num_resets
             self._forget_before(epoch)
             timer = StageTimer(self._backend.wait)
-            views, shift_px = self._views(left, right, rig)
+            views, shift_px = views_to_match(
+                left, right if 'stereo' in self._heads else None, rig)
             encoded = self._encode(views, timer)
             predictions = self._predict(encoded, previous, timer)
             with timer.stage('post'):
                 dense = {task: self._inference.restore(task, prediction)
                          for task, prediction in predictions.items()}
+            grey = sharpen(dense, views, previous, timer) \
+                if options.sharpens(self.manifest) else None
+            with timer.stage('post'):
                 fields = without_hidden(matched_fields(dense, rig, shift_px, options), visible,
                                         'depth', 'disparity', 'confidence')
             seen, camera = None, rig if right is None else rig.left
@@ -168,7 +173,7 @@ class Perception:
                     fields.update(depth=guided.depth, confidence=guided.confidence)
                     seen = guided.seen(camera, stamp_ns)
             frame = SeenView(encoded[0].only('flow') if 'flow' in self._heads else encoded[0],
-                             int(stamp_ns), seen if stamp_ns else None, visible)
+                             int(stamp_ns), seen if stamp_ns else None, visible, grey)
             if 'odometry' in self.tasks and stamp_ns and self._tracking.follows(seen):
                 with timer.stage('odometry'):
                     frame = frame.with_corners(left, right, rig)
@@ -234,14 +239,6 @@ class Perception:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
-
-    def _views(self, left: np.ndarray, right: np.ndarray | None,
-               rig: StereoRig | PinholeCamera) -> tuple[list[np.ndarray], int]:
-        """Return the images to encode, and by how many pixels the right one was moved."""
-        if 'stereo' not in self._heads or right is None:
-            return [left], 0
-        right, shift_px = align_right(right, rig)
-        return [left, right], shift_px
 
     def _encode(self, views: list[np.ndarray], timer: StageTimer) -> list[EncodedImage]:
         with timer.stage('prepare'):

@@ -45,7 +45,7 @@ class PerceptionResult:
     lost_reason: str = ''               # why, where the status is LOST
     num_inliers: int | None = None      # points that agree with the motion
     gap_s: float = 0.0                  # [s] that the path was guessed across before this frame
-    # [ms] prepare, encode, one per head that ran, post, odometry
+    # [ms] prepare, encode, one per head that ran, post, sharpen, odometry
     timing_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -63,8 +63,9 @@ class StageTimer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure what runs inside [ms]."""
+        """Measure what runs inside [ms]; what has the same name adds up."""
         start_s = time.perf_counter()
         yield
         self._wait()
-        self.timing_ms[name] = 1e3 * (time.perf_counter() - start_s)
+        elapsed_ms = 1e3 * (time.perf_counter() - start_s)
+        self.timing_ms[name] = self.timing_ms.get(name, 0.0) + elapsed_ms

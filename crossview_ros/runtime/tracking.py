@@ -11,7 +11,7 @@ from crossview_ros.runtime.learned_motion import LearnedMotion
 from crossview_ros.runtime.odometry import (
     CALIBRATION_ERROR, flow_sigma, OdometryStep, SeenDepth, VisualOdometry)
 from crossview_ros.runtime.results import TrackingStatus
-from crossview_ros.runtime.sharpening import Corners, seen_corners, sharpened
+from crossview_ros.runtime.corner_sharpening import Corners, seen_corners, sharpened
 import numpy as np
 
 # flow [px], its log_scale, and what a pose head says of the same views
@@ -26,6 +26,7 @@ class SeenView:
     stamp_ns: int
     seen: SeenDepth | None   # for the odometry
     visible: np.ndarray | None = None   # (H, W) bool; None: the image shows something everywhere
+    grey: np.ndarray | None = None   # (H, W) uint8, to sharpen the flow from here
     corners: Corners | None = None   # for the odometry
 
     def with_corners(self, left: np.ndarray, right: np.ndarray | None,

@@ -104,6 +104,8 @@ class RunConfig:
     steps: int                        # optimizer steps in all
     batch_size: int = 8               # records an optimizer step, over all processes
     micro_batch: int | None = None    # records a forward pass; None: batch_size / processes
+    # of a batch's rows, how many train a matching head (stereo, flow, multi); 1: all
+    head_share: dict[str, float] = field(default_factory=dict)
     max_minutes: float | None = None  # the schedule ends here if the steps have not by then
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'   # weights stay fp32
     seed: int = 0
@@ -124,6 +126,8 @@ class RunConfig:
         if self.steps < 1 or self.batch_size < 1:
             raise ConfigError(f'steps and batch_size must be at least 1, got {self.steps} '
                               f'and {self.batch_size}')
+        if not all(0 < share <= 1 for share in self.head_share.values()):
+            raise ConfigError(f'head_share must lie in (0, 1], got {self.head_share}')
         if self.micro_batch is not None and (
                 self.micro_batch < 1 or self.batch_size % self.micro_batch):
             raise ConfigError(f'micro_batch {self.micro_batch} must divide batch_size '

@@ -40,7 +40,7 @@ def test_row_windows_are_the_interpolated_correlations_around_each_estimate():
     torch.manual_seed(0)
     map1, map2 = torch.randn(2, 2, 5, 3, 16).unbind()
     offset = 6 * torch.randn(2, 1, 3, 16)
-    window = row_windows(row_volumes(map1, map2, 2), offset, 3).numpy()
+    window = row_windows(row_volumes(map1, map2, 2), torch.arange(16) + offset[:, 0], 3).numpy()
     assert window.shape == (2, 14, 3, 16)
     places = np.arange(16)
     for level in range(2):
@@ -60,21 +60,25 @@ def test_a_head_with_all_options_sees_its_own_state_and_the_coarse_map():
     torch.manual_seed(0)
     head = MatchingHead(MatchingHeadConfig(
         'row', 16, 8, fine_hidden_dim=8, fine_dim=8, fine_radius=2, coarse_iterations=2,
-        fine_iterations=3, fused=True, recurrent=True, fine_levels=2, half_dim=8,
-        half_hidden_dim=8), 24, 16, (8, 12, 16))
+        fine_iterations=3, fused=True, recurrent=True, fine_levels=2, volume_groups=4,
+        half_dim=8, half_hidden_dim=8), 24, 16, (8, 12, 16))
     tokens = torch.randn(2, 2, 4 * 6, 24)
     views = [EncoderFeatures([], [torch.randn(2, 12, 16, 24), torch.randn(2, 16, 8, 12),
                                   torch.randn(2, 8, 32, 48)], (4, 6)) for _ in range(2)]
     out = head(*tokens, *views)
     assert out.value.shape == (2, 1, 64, 96)
-    assert len(out.intermediate) == 1 + 1 + 3
+    assert len(out.intermediate) == 1 + 1 + 1 + 3
     sum(v.sum() for v in (out.value, out.log_scale, *out.intermediate)).backward()
     assert not [name for name, p in head.named_parameters() if p.grad is None]
 
 
-def test_levels_need_a_row():
+def test_levels_and_volume_need_a_row():
     with pytest.raises(ValueError, match="1 with search 'plane'"):
         MatchingHeadConfig('plane', fine_levels=2)
+    with pytest.raises(ValueError, match="0 with search 'plane', got 4"):
+        MatchingHeadConfig('plane', volume_groups=4)
+    with pytest.raises(ValueError, match='volume_groups must divide fine_dim'):
+        MatchingHeadConfig('row', fine_dim=30, volume_groups=4)
 
 
 def test_convex_upsampling_keeps_a_constant_and_the_value_range():

@@ -1,119 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the images tell more than the network, the odometry sees it."""
-from crossview_ros.geometry.camera import PinholeCamera, StereoRig
-from crossview_ros.geometry.corners import levelled
-from crossview_ros.runtime.odometry import SeenDepth
-from crossview_ros.runtime.sharpening import seen_corners, SHARP_PX, sharpened
-from crossview_ros.runtime.tracking import SeenView, Tracking
+"""Perception sharpens what the network says of smaller images, where it is told to."""
+from block_matching import BlockMatcher, make_manifest, make_rig, shifted_pair
+from crossview_ros.errors import ConfigError
+from crossview_ros.runtime.options import PerceptionOptions
+from crossview_ros.runtime.perception import Perception
 import numpy as np
 import pytest
 
-ROWS, COLS = 120, 160
-CAMERA = PinholeCamera(COLS, ROWS, 130.0, 130.0, 79.5, 59.5)
-RIG = StereoRig(CAMERA, CAMERA, 0.3)
-DEPTH_M = 5.0
-DISPARITY_PX = 130.0 * 0.3 / DEPTH_M
-STEP_M = 0.1
-FLOW_PX = -130.0 * STEP_M / DEPTH_M   # of a wall, for a step to the right
-LATER_NS = 100_000_001
+SIZE_HW = (160, 240)   # 64 x 96 for the network: its whole pixels are 2.5 of these
+DISPARITY, MOTION = 9, 4
 
 
-def wall(shift_px):
-    """Return an image (H, W, 3) of a wall that is moved to the right [px]."""
-    rng = np.random.default_rng(5)
-    v, u = np.mgrid[:ROWS, :COLS].astype(np.float64)
-    waves = sum(np.sin((u - shift_px) * a + v * b + c)
-                for a, b, c in rng.uniform(-0.9, 0.9, (12, 3)))
-    return np.repeat(np.uint8(np.round(120 + 15 * waves))[..., None], 3, 2)
+def drive(doffs=0.0, views=2, tasks=('stereo', 'flow'), manifest=(), **options):
+    """Return the answers for two frames; the camera goes sideways along a wall."""
+    perception = Perception(BlockMatcher(), make_manifest(**dict(manifest)), list(tasks),
+                            PerceptionOptions(refine_flow=False, **options))
+    left, right = shifted_pair(SIZE_HW, DISPARITY, 3.0)
+    rig = make_rig(SIZE_HW, doffs)
+    for step in range(2):
+        pair = [np.roll(image, -MOTION * step, 1) for image in (left, right)]
+        result = perception.process(pair[0], pair[1] if views == 2 else None,
+                                    rig if views == 2 else rig.left, step + 1)
+    return result
 
 
-def network_depth(share=1.06, sigma=0.06):
-    """Return a depth that is wrong everywhere by one factor."""
-    return SeenDepth(np.full((ROWS, COLS), share * DEPTH_M, np.float32),
-                     np.full((ROWS, COLS), sigma, np.float32), CAMERA, 1)
+def error(answer, truth):
+    """Return the mean distance, without a border in which matches leave the image."""
+    return np.abs(answer - truth)[24:-24, 60:-60].mean()
 
 
-def network_flow(error_px=0.4):
-    flow = np.zeros((ROWS, COLS, 2), np.float32)
-    flow[..., 0] = FLOW_PX + error_px
-    return flow, np.full((ROWS, COLS), 0.4, np.float32)
+@pytest.mark.parametrize('doffs', [0.0, 4.0, -5.0])
+def test_disparity_and_flow_of_a_wall_become_sharp(doffs):
+    rough, sharp = drive(doffs, sharpen='off'), drive(doffs, sharpen='on')
+    assert error(rough.disparity, DISPARITY) > 0.4 and error(sharp.disparity, DISPARITY) < 0.1
+    truth = np.float32((-MOTION, 0))
+    assert error(rough.flow, truth) > 0.1 and error(sharp.flow, truth) < 0.02
+    np.testing.assert_array_equal(sharp.confidence, rough.confidence)
+    inner = slice(24, -24), slice(60, -60)
+    np.testing.assert_allclose(sharp.depth[inner], 20 / (sharp.disparity + doffs)[inner], 1e-5)
 
 
-def test_depth_of_corners_comes_from_the_pair():
-    corners = seen_corners(wall(0), wall(-DISPARITY_PX), RIG, network_depth())
-    assert len(corners.at) > 200
-    # SHARP_PX of the disparity, by which depth errs in proportion
-    assert corners.depth_sigma == pytest.approx(SHARP_PX / (RIG.left.fx * RIG.baseline
-                                                            / corners.depth), rel=1e-5)
-    assert np.sqrt(np.mean((corners.depth / DEPTH_M - 1) ** 2)) < SHARP_PX / DISPARITY_PX
+def test_one_camera_has_its_flow_sharpened():
+    result = drive(views=1, tasks=['flow'], sharpen='on')
+    assert result.disparity is None and error(result.flow, np.float32((-MOTION, 0))) < 0.02
 
 
-def test_columns_of_the_principal_points_may_differ():
-    right = PinholeCamera(COLS, ROWS, 130.0, 130.0, 82.5, 59.5)
-    rig = StereoRig(CAMERA, right, 0.3)
-    corners = seen_corners(wall(0), wall(-DISPARITY_PX + rig.doffs), rig, network_depth())
-    assert np.median(corners.depth) == pytest.approx(DEPTH_M, rel=0.005)
+def test_the_model_decides_unless_it_is_said():
+    plain, sharp = drive(sharpen='off'), drive(sharpen='on')
+    for sharpened, options in ((False, {}), (True, {'manifest': {'sharpen': True}})):
+        expected = sharp if sharpened else plain
+        result = drive(**options)
+        np.testing.assert_array_equal(result.disparity, expected.disparity)
+        np.testing.assert_array_equal(result.flow, expected.flow)
+        assert ('sharpen' in result.timing_ms) == sharpened
+    off = drive(sharpen='off', manifest={'sharpen': True})
+    np.testing.assert_array_equal(off.disparity, plain.disparity)
 
 
-def test_flow_is_sharper_at_corners_and_as_it_was_elsewhere():
-    corners = seen_corners(wall(0), wall(-DISPARITY_PX), RIG, network_depth())
-    flow, sigma = network_flow()
-    seen, sharp, sharp_sigma = sharpened(corners, levelled(wall(FLOW_PX)), network_depth(), flow,
-                                         sigma)
-    at_corner = sharp_sigma < 0.4
-    assert 200 < at_corner.sum() <= len(corners.at)
-    assert (sharp_sigma[at_corner] == np.float32(SHARP_PX)).all()
-    assert np.sqrt(((sharp - (FLOW_PX, 0))[at_corner] ** 2).mean()) < SHARP_PX
-    assert np.array_equal(sharp[~at_corner], flow[~at_corner])
-    assert np.median(seen.depth[at_corner]) == pytest.approx(DEPTH_M, rel=0.005)
-    assert (seen.depth[~at_corner] == network_depth().depth[0, 0]).all()
-    assert (flow == network_flow()[0]).all() and (sigma == 0.4).all()   # the caller's stay
+def test_images_that_are_not_contiguous_are_welcome():
+    left, right = shifted_pair(SIZE_HW, DISPARITY, 3.0)
+    mirrored = [np.ascontiguousarray(image[:, :, ::-1])[:, :, ::-1] for image in (left, right)]
+    answers = [Perception(BlockMatcher(), make_manifest(), ['stereo'], PerceptionOptions(
+        sharpen='on')).process(*pair, make_rig(SIZE_HW), 1).depth
+        for pair in ((left, right), mirrored)]
+    np.testing.assert_array_equal(*answers)
 
 
-def test_what_is_far_from_the_answer_of_a_sure_network_is_left_alone():
-    corners = seen_corners(wall(0), wall(-DISPARITY_PX), RIG, network_depth())
-    flow, sigma = network_flow(error_px=1.5)
-    sigma[:] = 0.05
-    _, sharp, _ = sharpened(corners, levelled(wall(FLOW_PX)), network_depth(), flow, sigma)
-    assert np.array_equal(sharp, flow)
-
-
-def test_one_camera_keeps_its_depth_and_gets_the_flow():
-    corners = seen_corners(wall(0), None, CAMERA, network_depth())
-    assert len(corners.at) > 200 and (corners.depth == np.float32(1.06 * DEPTH_M)).all()
-    _, sharp, sigma = sharpened(corners, levelled(wall(FLOW_PX)), network_depth(),
-                                *network_flow())
-    assert np.median(sharp[sigma < 0.4][:, 0]) == pytest.approx(FLOW_PX, abs=0.02)
-
-
-@pytest.mark.parametrize('seen', [None, SeenDepth(np.full((ROWS, COLS), 5.0, np.float32), None,
-                                                  CAMERA, 1)])
-def test_without_depth_or_its_doubt_there_are_no_corners(seen):
-    assert len(seen_corners(wall(0), wall(-DISPARITY_PX), RIG, seen).at) == 0
-
-
-def test_the_edge_of_what_an_image_shows_is_no_corner():
-    left, visible = wall(0), np.ones((ROWS, COLS), bool)
-    left[:, :60] = 0
-    visible[:, :60] = False
-    corners = seen_corners(left, wall(-DISPARITY_PX), RIG, network_depth(), visible)
-    assert len(corners.at) > 50 and corners.at[:, 0].min() > 60 + 5
-
-
-def test_the_odometry_gets_the_sharper_answer():
-    def step_with(prepare):
-        first, second = (prepare(SeenView(None, stamp, network_depth()), wall(shift),
-                                 wall(shift - DISPARITY_PX))
-                         for stamp, shift in ((1, 0.0), (LATER_NS, FLOW_PX)))
-        tracking = Tracking()
-        tracking.step(first, None, None, None)
-        flow, sigma = network_flow()
-        return tracking.step(second, first, (flow, np.log(sigma), None), None)['T_prev_cur']
-
-    truth = np.eye(4)
-    truth[0, 3] = STEP_M
-    blurred = step_with(lambda view, left, right: view)
-    sharp = step_with(lambda view, left, right: view.with_corners(left, right, RIG))
-    # the network's flow is 0.4 px too short, its depth 6 % too far
-    assert blurred[0, 3] == pytest.approx(1.06 * STEP_M * (1 + 0.4 / FLOW_PX), rel=1e-3)
-    assert np.abs(sharp - truth).max() < 0.002
+def test_another_word_is_refused():
+    with pytest.raises(ConfigError, match="sharpen must be one of auto, on, off, got 'yes'"):
+        PerceptionOptions(sharpen='yes')

@@ -111,6 +111,37 @@ def test_a_preset_with_a_pose_head_trains_it_on_the_pass_of_the_flow(with_pose, 
     assert output.scalars['pose_translation_depths'].item() == pytest.approx(length.item(), 1e-4)
 
 
+def test_heads_may_train_on_a_share_of_the_rows(with_pose, records):
+    task, model, config = open_task(head_share={'flow': 0.25})
+    batch = task.batches(records[0], config, model.config).training_batch(0)
+    part = task.step(model, batch)
+    everything = open_task()[0]
+    whole = everything.step(model, batch)
+    first = everything.step(model, {name: value[:1] for name, value in batch.items()})
+    for name, value in part.scalars.items():
+        expected = whole if name.startswith('stereo') else first
+        torch.testing.assert_close(value, expected.scalars[name])
+    assert first.scalars['flow_epe_px'] != whole.scalars['flow_epe_px']
+
+
+@pytest.mark.parametrize('share, message', [
+    ({'pose': 0.5}, r"names \['pose'\]; task multi shares rows among \['stereo', 'flow'\]"),
+    ({'flow': 0}, r'head_share must lie in \(0, 1\]')])
+def test_impossible_shares_are_refused(with_pose, share, message):
+    with pytest.raises(ConfigError, match=message):
+        open_task(head_share=share)
+
+
+def test_a_fresh_pose_head_leaves_the_others_their_share_of_the_gradient(with_pose, records):
+    task, model, config = open_task()
+    batch = task.batches(records[0], config, model.config).training_batch(0)
+    task.step(model, batch).loss.backward()
+    norms = {name: torch.stack([p.grad.norm() for p in part.parameters()
+                                if p.grad is not None]).norm()
+             for name, part in model.heads.items()}
+    assert norms['pose'] < 3 * norms['flow']
+
+
 def test_the_pose_head_learns_four_records_by_heart(with_pose, records):
     task, model, config = open_task()
     batch = next(task.batches(records[0], config, model.config).validation_batches(4))

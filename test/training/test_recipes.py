@@ -29,8 +29,8 @@ RECIPES = {path.relative_to(FOLDER).with_suffix('').as_posix(): path
 OFFICIAL = [name for name in RECIPES if name.startswith('official/')]
 SMALL = {'crossview_tiny_1_stereo', 'crossview_tiny_2_multi', 'crossview_tiny_3_slow',
          'crossview_tiny_4_depth',
-         'crossview_small_1_heads', 'crossview_small_2_hard', 'crossview_small_3_pose',
-         'crossview_small_4_depth',
+         'crossview_small_1_heads', 'crossview_small_2_hard', 'crossview_small_3_volume',
+         'crossview_small_4_pose', 'crossview_small_5_depth',
          'crossview_tiny_gpu', 'croco_tiny', 'croco_tiny_pairs', 'depth_tiny', 'joint_tiny',
          'pose_tiny', 'simipu_tiny'}
 SMALL_PARAMETERS = 7_000_000   # at most, of the networks of two CPU cores

@@ -8,6 +8,7 @@ from crossview_ros.networks.croco import EncoderFeatures
 from crossview_ros.networks.heads.prediction import Prediction
 from crossview_ros.networks.heads.refinement import (
     convex_upsample, Refiner, row_volumes, row_windows, size_of, warped_window)
+from crossview_ros.networks.heads.volume import RowVolume
 from crossview_ros.networks.linear import Linear
 import torch
 from torch import nn, Tensor
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 COARSE_STRIDE = 8   # [px] of the full correlation
 FINE_STRIDE = 4     # [px] of the local refinement
 HALF_STRIDE = 2     # [px] of the last one
+VOLUME_LEVELS = 2   # of its scores, each at half the resolution of the one before
 LOG_SCALE_RANGE = (-5.0, 5.0)   # log of the Laplace scale [log px]: 0.007 to 150 px
 
 
@@ -35,6 +37,8 @@ class MatchingHeadConfig:
     fused: bool = False               # the 1/4 features know the 1/8 ones
     recurrent: bool = False           # each correction at 1/4 goes on from the state of the last
     fine_levels: int = 1              # windows at 1/4, 1/8, ... of the row; 1: of the 1/4 map
+    volume_groups: int = 0            # of 1/4 channels in a volume of disparities; 0: no such stage
+    volume_share: float = 1 / 3       # of the width, the volume's largest disparity
     half_dim: int = 0                 # channels of the correlated 1/2 features; 0: no such stage
     half_hidden_dim: int = 32
     half_radius: int = 2              # [1/2 px] local window shown to the last refinement
@@ -43,6 +47,9 @@ class MatchingHeadConfig:
         if self.fine_levels < 1 or self.fine_levels > 1 and self.search == 'plane':
             raise ValueError("fine_levels must be at least 1, and 1 with search 'plane', got "
                              f'{self.fine_levels}')
+        if self.volume_groups and (self.search == 'plane' or self.fine_dim % self.volume_groups):
+            raise ValueError("volume_groups must divide fine_dim, and be 0 with search 'plane', "
+                             f'got {self.volume_groups}')
 
 
 class MatchingHead(nn.Module):
@@ -50,8 +57,9 @@ class MatchingHead(nn.Module):
     Find, for each pixel of view 1, where it lies in view 2.
 
     Global matching at 1/8 resolution (softmax expectation over a cosine correlation with a
-    learned temperature), convolutional corrections that fill what cannot be matched, local
-    searches at 1/4 resolution, and convex upsampling (RAFT, Teed and Deng 2020, section 3.3).
+    learned temperature), convolutional corrections that fill what cannot be matched, for rows a
+    choice in a regularised volume (`RowVolume`), local searches at 1/4 resolution, and convex
+    upsampling (RAFT, Teed and Deng 2020, section 3.3).
 
     Both views must have been decoded: ``tokens1`` with view 2 as reference and the reverse.
     """
@@ -90,6 +98,10 @@ class MatchingHead(nn.Module):
             self.fine_mix = nn.Conv2d(fine, fine, 3, padding=1)
         if config.recurrent:
             self.state_proj = nn.Conv2d(hidden, state, 1)
+        if config.volume_groups:
+            self.volume = RowVolume(fine, dim, config.volume_groups, config.volume_share)
+            self.volume_proj = nn.Conv2d(VOLUME_LEVELS * self._window(config.fine_radius), state, 1)
+            nn.init.zeros_(self.volume_proj.weight)
         self.reads_half = config.half_dim > 0
         if self.reads_half:
             self._add_half_stage(stem_dims[0])
@@ -129,9 +141,17 @@ class MatchingHead(nn.Module):
         state = _resize(hidden, 2)
         if self.config.recurrent:
             state = torch.tanh(self.state_proj(state))
+        if self.config.volume_groups:
+            chosen = self.volume(fine1, fine2, map1, -offset)
+            offset = -chosen.disparity
+            estimates.append(_resize(offset, FINE_STRIDE) * FINE_STRIDE)
         for iteration in range(self.config.fine_iterations):
+            known = state
+            if self.config.volume_groups:
+                known = state + self.volume_proj(row_windows(
+                    chosen.scores, -offset[:, 0].detach(), self.config.fine_radius))
             change, hidden, mask = self.fine(
-                torch.cat((look(offset.detach()), fine1, offset.detach() / 16, state), 1))
+                torch.cat((look(offset.detach()), fine1, offset.detach() / 16, known), 1))
             state = torch.tanh(hidden) if self.config.recurrent else state
             change, log_scale = change.split((self.channels, 1), 1)
             offset = (offset.detach() if iteration else offset) + change
@@ -202,7 +222,8 @@ class MatchingHead(nn.Module):
             reach = self._reach(radius)
             return lambda offset: warped_window(fine1, fine2, self._flow(offset), reach)
         volumes = row_volumes(fine1, fine2, self.config.fine_levels)
-        return lambda offset: row_windows(volumes, offset, radius)
+        x = torch.arange(size_of(fine1)[1], device=fine1.device, dtype=torch.float32)
+        return lambda offset: row_windows(volumes, x + offset[:, 0], radius)
 
     def _half_features(self, fine: Tensor, features: EncoderFeatures) -> Tensor:
         return self.half_proj(features.stem[2]) + _resize(self.half_context(fine), 2)

@@ -99,26 +99,24 @@ def row_volumes(map1: Tensor, map2: Tensor, num_levels: int) -> list[Tensor]:
     return volumes
 
 
-def row_windows(volumes: list[Tensor], offset: Tensor, reach: int) -> Tensor:
+def row_windows(volumes: list[Tensor], place: Tensor, reach: int) -> Tensor:
     """
-    Read the correlations around an estimate, linearly interpolated, zero outside the row.
+    Read the scores around a place in each pixel's row, linearly interpolated, zero outside.
 
-    :param volumes: As `row_volumes` gives them.
-    :param offset: (B, 1, h, w) [px of the maps], view 1 -> view 2.
-    :param reach: Steps to either side, in pixels of each level.
+    :param volumes: (B, h, w, D), (B, h, w, D / 2), ..., as `row_volumes` gives them.
+    :param place: (B, h, w), in [0, D - 1] where it lies inside; entries are at whole numbers.
+    :param reach: Steps to either side, in entries of each level.
     :return: (B, levels (2 reach + 1), h, w).
     """
-    x = torch.arange(offset.shape[-1], device=offset.device, dtype=offset.dtype)
-    steps = torch.arange(-reach, reach + 2, device=offset.device, dtype=offset.dtype)
+    steps = torch.arange(-reach, reach + 2, device=place.device, dtype=place.dtype)
     windows = []
     for level, volume in enumerate(volumes):
-        # pixel centres lie at whole numbers
-        place = ((x + offset[:, 0] + 0.5) / 2 ** level - 0.5)[..., None]   # (B, h, w, 1)
-        low = place.floor()
+        centre = ((place + 0.5) / 2 ** level - 0.5)[..., None]             # (B, h, w, 1)
+        low = centre.floor()
         at = low + steps
         last = volume.shape[-1] - 1
         values = volume.gather(-1, at.clamp(0, last).long()) * ((at >= 0) & (at <= last))
-        windows.append(torch.lerp(values[..., :-1], values[..., 1:], place - low))
+        windows.append(torch.lerp(values[..., :-1], values[..., 1:], centre - low))
     return torch.cat(windows, -1).permute(0, 3, 1, 2)
 
 

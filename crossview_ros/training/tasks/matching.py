@@ -26,6 +26,8 @@ from torch import Tensor
 
 OCCLUDED_WEIGHT = 0.3   # no match exists there: only the surroundings tell
 HEAD_WEIGHTS = {'stereo': 1.0, 'flow': 1.0}   # [1/px]
+PARTNER = {'stereo': 'right', 'flow': 'previous'}   # what a head matches the left image with
+DECODED_WITH = {'pose': 'flow'}
 
 
 class MatchingTask:
@@ -41,8 +43,12 @@ class MatchingTask:
         """
         Build the preset with the heads of the task.
 
-        :raises ConfigError: If the preset is unknown, lacks a head or does not fit the crop.
+        :raises ConfigError: If the preset is unknown, lacks a head or does not fit the crop, or
+            head_share names another one.
         """
+        if unknown := set(self.config.head_share) - set(self.heads):
+            raise ConfigError(f'head_share names {sorted(unknown)}; task {self.config.task} '
+                              f'shares rows among {list(self.heads)}')
         choice, crop_hw = self.config.model, self.config.data.crop_hw
         preset = find_preset({**MODEL_PRESETS, **RELEASED_PRESETS}, choice, self.config.task)
         missing = set(self.heads) - set(preset.heads)
@@ -91,8 +97,10 @@ class MatchingTask:
         """
         loss = torch.zeros((), device=batch['left'].device)
         scalars = {}
-        for head, prediction in self._predict(model, batch).items():
-            terms = self._terms(model, head, prediction, batch)
+        shares = self.config.head_share
+        for head, prediction in self._predict(model, batch, shares).items():
+            terms = self._terms(model, head, prediction,
+                                _first_rows(batch, shares.get(DECODED_WITH.get(head, head), 1.0)))
             loss = loss + HEAD_WEIGHTS.get(head, 1.0) * terms.pop('loss')
             scalars |= {f'{head}_{name}': value for name, value in terms.items()}
         return StepOutput(loss, scalars)
@@ -149,15 +157,22 @@ class MatchingTask:
             figures['nll'] = log_b[valid] + error * torch.exp(-log_b[valid])
         return figures
 
-    def _predict(self, model: MultiTaskModel,
-                 batch: dict[str, Tensor]) -> dict[str, Prediction | PosePrediction]:
-        partner = {'stereo': 'right', 'flow': 'previous'}
-        views = ['left', *(partner[head] for head in self.heads)]
-        features = model.encode_views([batch[view] for view in views])
-        encoded = dict(zip(views, features))
+    def _predict(self, model: MultiTaskModel, batch: dict[str, Tensor],
+                 shares: dict[str, float] | None = None) -> dict[
+                     str, Prediction | PosePrediction]:
+        """Run the heads, each on its share of the rows."""
+        views = {'left': batch['left']}
+        for head in self.heads:
+            rows = _first_rows(batch, (shares or {}).get(head, 1.0))
+            views[PARTNER[head]] = rows[PARTNER[head]]
+        encoded = {}
+        for count in {len(view) for view in views.values()}:   # as many in one pass as can be
+            names = [name for name, view in views.items() if len(view) == count]
+            encoded |= zip(names, model.encode_views([views[name] for name in names]))
         predictions = {}
         for head in self.heads:
-            left, other = encoded['left'], encoded[partner[head]]
+            other = encoded[PARTNER[head]]
+            left = encoded['left'].first(len(views[PARTNER[head]]))
             first, second = (left, other) if head == 'stereo' else (other, left)
             predictions |= model.predict_all(head, first, second)
         return predictions
@@ -167,6 +182,13 @@ class MatchingTask:
         if head == 'stereo':
             return batch['disparity'], batch.get('left_occluded')
         return batch['flow'], batch.get('previous_occluded')
+
+
+def _first_rows(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Take a share of a batch, at least one row."""
+    if share == 1:
+        return batch
+    return {name: value[:max(1, round(share * len(value)))] for name, value in batch.items()}
 
 
 def head_loss(head: HeadConfig, prediction: Prediction, truth: Tensor,

@@ -19,9 +19,10 @@ from torch import Tensor
 
 POSE = 'pose'
 FOCAL_PX = 256.0   # of the canonical camera where the preset names none; as of the depth head
-# [px] per median depth and per rad: a quarter of the pixels by which such an error moves the
-# middle of the canonical camera's image, since matching comes first
-POSE_WEIGHT = FOCAL_PX / 4
+# [px] per median depth and per rad: with it the gradients of all heads are alike at the start, so
+# that clipping the norm of all of them leaves the others theirs. Such an error moves the image by
+# FOCAL_PX, but matching comes first
+POSE_WEIGHT = 1.0
 
 
 class MultiTask(MatchingTask):
