@@ -3,6 +3,7 @@
 from typing import Any
 
 from crossview_ros.geometry.near_matching import disparity_near, flow_near
+from crossview_ros.runtime.confidence import laplace_confidence
 from crossview_ros.runtime.results import StageTimer
 from crossview_ros.runtime.tracking import SeenView
 import cv2
@@ -25,6 +26,7 @@ def sharpen(dense: dict[str, Any], views: list[np.ndarray], previous: SeenView |
             disparity, log_scale = dense['stereo']
             dense['stereo'] = disparity_near(*views, disparity), log_scale
         if 'flow' in dense and previous.grey is not None:
-            flow, *doubt = dense['flow']
-            dense['flow'] = flow_near(previous.grey, grey, flow), *doubt
+            flow, log_scale = dense['flow']
+            trust = None if log_scale is None else laplace_confidence(log_scale)
+            dense['flow'] = flow_near(previous.grey, grey, flow, trust), log_scale
     return grey

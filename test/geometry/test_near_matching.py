@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers that are roughly right become sharp; where the images tell nothing they stay."""
-from crossview_ros.geometry.near_matching import disparity_near, flow_near, LEAST_SIDE_PX, REACH_PX
+from crossview_ros.geometry.near_matching import (
+    carried_over, disparity_near, flow_near, hidden_on_right, LEAST_SIDE_PX, REACH_PX)
 import cv2
 import numpy as np
 import pytest
@@ -68,6 +69,12 @@ def test_plain_walls_and_what_is_beyond_reach_keep_their_answer():
     assert np.mean(np.abs(far - truth - 3 * REACH_PX) <= REACH_PX) > 0.99
 
 
+def test_nothing_is_beyond_infinity():
+    left, right, truth = slanted_pair()
+    refined = disparity_near(left, np.roll(right, 9, 1), truth - 5)   # as if truth were less by 9
+    assert (truth - 9)[10, 30] < 0 and refined.min() >= 0
+
+
 @pytest.mark.parametrize('wrong_by', [(0.0, 0.0), (1.5, -1.0), (-4.0, 3.0)])
 def test_a_flow_becomes_right(wrong_by):
     wide = cv2.cvtColor(texture(), cv2.COLOR_RGB2GRAY)
@@ -78,6 +85,39 @@ def test_a_flow_becomes_right(wrong_by):
     assert refined.dtype == np.float32
     error = errors(refined, truth)
     assert np.median(error) < 0.15 and np.mean(error < 1) > 0.95
+
+
+def test_what_is_unsure_begins_at_what_is_around_it():
+    answer = np.broadcast_to(np.float32((12, 0)), (ROWS, COLS, 2)).copy()
+    answer[30:60, 60:100] = -25, 20
+    confidence = np.full((ROWS, COLS), 0.8, np.float32)
+    np.testing.assert_array_equal(carried_over(answer, confidence), answer)
+    confidence[30:60, 60:100] = 0.02
+    start = carried_over(answer, confidence)
+    assert np.abs(start[30:60, 60:100] - (12, 0)).max() < 4   # was 37 and 20 px away
+    np.testing.assert_array_equal(start[:30], answer[:30])
+    grey = cv2.cvtColor(texture(), cv2.COLOR_RGB2GRAY)
+    refined = flow_near(grey[:, 32:32 + COLS], grey[:, 20:20 + COLS], answer, confidence)
+    assert np.mean(errors(refined, (12, 0)) < 0.5) > 0.98
+    nothing = flow_near(grey, grey, np.zeros((*grey.shape, 2), np.float32), 0 * grey)
+    assert np.isfinite(nothing).all()
+
+
+def test_what_the_right_image_does_not_show():
+    disparity = np.full((2, 40), 3.0, np.float32)
+    disparity[0, 20:30] = 8   # something nearer: it hides what is 5 px left of it
+    hidden = hidden_on_right(disparity)
+    expected = np.zeros((2, 40), bool)
+    expected[:, :3], expected[0, 17:20] = True, True   # and not the 2 px at the rim
+    np.testing.assert_array_equal(hidden[:, :20], expected[:, :20])
+    assert not hidden[:, 20:].any()
+
+
+def test_hidden_places_keep_their_answer():
+    left, right, truth = slanted_pair()
+    answer = truth + 2
+    kept = disparity_near(left, right, answer)[:, :5]   # disparities are from 6 px on
+    np.testing.assert_array_equal(kept, answer[:, :5])
 
 
 def test_what_is_unknown_stays_so_and_spoils_nothing():
