@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from crossview_ros.cli.console import (
-    add_input_arguments, FrameBar, positive, positive_number, print_result)
+    add_input_arguments, FrameBar, positive, positive_number, print_result, read_size)
 
 HELP = 'play a bag, by default a rendered sample, through the live ROS 2 node, report'
 TITLE = 'A stereo bag becomes depth, flow and odometry'
@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='folder to write (default: out/demo)')
     parser.add_argument('--model', default='crossview_tiny',
                         help='name or folder of a model (default: crossview_tiny)')
+    parser.add_argument('--size', metavar='HxW',
+                        help="working size of the model [px] (default: the model's)")
     parser.add_argument('--frames', type=positive, metavar='N',
                         help='frames to play (default: 100 of the sample, all of a bag)')
     add_input_arguments(parser)
@@ -57,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     options = ReplayOptions(model=args.model, outputs=False, left=args.left, right=args.right,
                             cloud=args.cloud, rectify=args.rectify, max_frames=args.frames,
-                            lidar_holdout=args.lidar_holdout)
+                            lidar_holdout=args.lidar_holdout,
+                            inference_size=args.size and read_size(args.size))
     reason = _why_in_process(args.in_process)
     args.out.mkdir(parents=True, exist_ok=True)
     bag = args.bag or _render(args)
@@ -129,7 +132,7 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
                   ('model', 'backend', 'device', 'min_depth', 'max_depth', 'min_confidence',
                    'rectify')}
     parameters.update({f'{name}.enabled': task in tasks for name, task in NODE_TASKS.items()},
-                      mode=topics.mode,
+                      mode=topics.mode, **_working_size(options),
                       image_transport='compressed' if topics.left.compressed else 'raw')
     with FrameBar(f'live node, {rate_hz:.1f} Hz') as bar:
         live = run_live(bag, topics, tasks, {**parameters, **extrinsics}, args.out,
@@ -143,6 +146,11 @@ def _live(bag: Path, options: Any, args: argparse.Namespace) -> Any:
                      'node was still busy with the ones before.')
     return evaluate_live(bag, topics, live, options, facts, title=_title(args),
                          command=args.command, notes=notes)
+
+
+def _working_size(options: Any) -> dict[str, int]:
+    rows, cols = options.inference_size or (0, 0)
+    return {'inference.height': rows, 'inference.width': cols}
 
 
 def _measure(bag: Path, options: Any, out_dir: Path) -> tuple[float, tuple[str, ...], dict]:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from crossview_ros.cli import evaluate_depth, evaluate_trajectory
-from crossview_ros.cli.console import FrameBar, positive_number, print_rows
+from crossview_ros.cli.console import FrameBar, positive_number, print_rows, read_size
 
 HELP = 'score stereo, flow or depth of models and baselines, or a trajectory, against truth'
 
@@ -161,19 +161,10 @@ def _open_methods(args: argparse.Namespace, kind: str) -> list[Any]:
     methods = [BaselineMethod(name, kind) for name in dict.fromkeys(args.baselines)]
     models = dict.fromkeys(args.models) or ([] if args.baselines else [DEFAULT_MODEL])
     return methods + [open_model(name, kind, backend=args.backend, device=args.device,
-                                 inference_size=_size(args.size), inference_mode=args.mode,
+                                 inference_size=args.size and read_size(args.size),
+                                 inference_mode=args.mode,
                                  tile_overlap=args.tile_overlap, sharpen=args.sharpen)
                       for name in models]
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    from crossview_ros.errors import ConfigError
-    if text is None:
-        return None
-    rows, _, cols = text.partition('x')
-    if not (rows.isdigit() and cols.isdigit()):
-        raise ConfigError(f"--size expects HxW, e.g. 240x320; got '{text}'")
-    return int(rows), int(cols)
 
 
 def _print_scores(task: str, scores: list[Any], means: list[Any]) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from crossview_ros.cli.console import add_input_arguments, FrameBar, positive, print_result
+from crossview_ros.cli.console import (
+    add_input_arguments, FrameBar, positive, print_result, read_size)
 
 HELP = 'run a bag in process, every frame once, and report'
 
@@ -23,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--backend', help='what runs the network (default: auto)')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'),
                         help='where it runs (default: auto)')
+    parser.add_argument('--size', metavar='HxW',
+                        help="working size of the model [px] (default: the model's)")
+    parser.add_argument('--sharpen', choices=('auto', 'on', 'off'),
+                        help='match once more in the full images, near what the model says '
+                        '(default: auto, as the model says)')
     parser.add_argument('--config', type=Path, metavar='YAML',
                         help='settings such as max_depth [m]; flags win over the file')
     parser.add_argument('--out', type=Path, default=Path('out/replay'), metavar='DIR',
@@ -79,9 +85,11 @@ def read_options(args: argparse.Namespace) -> Any:
     from crossview_ros.replay.run import ReplayOptions
     values = {} if args.config is None else load_yaml(args.config)
     for name in ('model', 'backend', 'device', 'left', 'right', 'cloud', 'truth', 'truth_frame',
-                 'max_frames', 'lidar_holdout'):
+                 'max_frames', 'lidar_holdout', 'sharpen'):
         if getattr(args, name) is not None:
             values[name] = getattr(args, name)
+    if args.size is not None:
+        values['inference_size'] = read_size(args.size)
     if args.no_outputs:
         values['outputs'] = False
     if args.rectify:
