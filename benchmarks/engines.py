@@ -2,10 +2,10 @@
 """
 Build engines ahead of time with TensorRT-RTX, which needs no GPU for that, and print a table.
 
-    python benchmarks/engines.py [--models crossview_tiny stereo_base stereo_large] \
+    python benchmarks/engines.py [--models crossview_tiny crossview_small stereo_base ...] \
         [--precisions fp32 fp16] [--targets 8.6 8.9 12.0 | --together]
 
-`crossview_tiny` is the shipped model at 256x320. `stereo_base` and `stereo_large` are
+`crossview_tiny` and `crossview_small` are the shipped models at 256x320 and 320x448. `stereo_base` and `stereo_large` are
 CroCo-Stereo with ViT-B and ViT-L encoders, random weights, at 352x704; their graphs take some
 GB of memory, so each graph and precision has a process of its own: where one is killed for its
 memory, or its build fails, the row says so and the others go on. The exit code is then 1.
@@ -22,9 +22,9 @@ import sys
 import tempfile
 import time
 
-MODELS = ('crossview_tiny', 'stereo_base', 'stereo_large')
+SHIPPED = {'crossview_tiny': (256, 320), 'crossview_small': (320, 448)}   # size [px]
+MODELS = (*SHIPPED, 'stereo_base', 'stereo_large')
 TILE_HW = (352, 704)   # [px]
-TINY_HW = (256, 320)   # [px]
 
 
 def main() -> int:
@@ -92,7 +92,7 @@ def write_graph(name: str, graph: str, precision: str, folder: Path) -> Path:
     from crossview_ros.cli.calibration_frames import frame_pairs
     from crossview_ros.export.calibration import calibration_inputs
     from crossview_ros.export.onnx import graphs_of, write_onnx
-    network, size_hw = network_of(name), TINY_HW if name == 'crossview_tiny' else TILE_HW
+    network, size_hw = network_of(name), SHIPPED.get(name, TILE_HW)
     normalisation = network.config.normalisation
     exported, = graphs_of(network, size_hw, only=graph, pixels=normalisation)
     pairs = frame_pairs(None, size_hw, 4) if precision == 'int8' else []
@@ -104,8 +104,8 @@ def graphs_of_model(name: str) -> list[str]:
     """Return the names of the graphs of a model."""
     from crossview_ros.model_store import find_model
     from crossview_ros.runtime.manifest import load_manifest
-    tasks = load_manifest(find_model(name)).tasks if name == 'crossview_tiny' else ['stereo']
-    return ['encode', *tasks]
+    tasks = load_manifest(find_model(name)).tasks if name in SHIPPED else ['stereo']
+    return ['encode', *(task for task in tasks if task != 'pose')]   # that is in flow's graph
 
 
 def network_of(name: str):
@@ -114,7 +114,7 @@ def network_of(name: str):
     from crossview_ros.networks.checkpoint import load_multi_task
     from crossview_ros.networks.downstream import MultiTaskModel
     from crossview_ros.networks.presets import croco_stereo, croco_v2_vitb_small
-    if name == 'crossview_tiny':
+    if name in SHIPPED:
         return load_multi_task(name)
     torch.manual_seed(0)
     config = croco_stereo(croco_v2_vitb_small) if name == 'stereo_base' else croco_stereo()

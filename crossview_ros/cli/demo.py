@@ -19,6 +19,8 @@ from crossview_ros.cli.console import (
 
 HELP = 'play a bag, by default a rendered sample, through the live ROS 2 node, report'
 TITLE = 'A stereo bag becomes depth, flow and odometry'
+MODEL = 'crossview_small'
+SIZE_ON_CPU = (240, 320)     # [px] so that it answers more than once a second
 SAMPLE_FRAMES = 100
 NUM_MEASURED = 6             # frames that tell how fast this machine is
 SLOWEST_HZ, FASTEST_HZ = 2.0, 10.0
@@ -35,10 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='bag folder or .mcap file (default: a sample is rendered)')
     parser.add_argument('--out', type=Path, default=Path('out/demo'), metavar='DIR',
                         help='folder to write (default: out/demo)')
-    parser.add_argument('--model', default='crossview_tiny',
-                        help='name or folder of a model (default: crossview_tiny)')
+    parser.add_argument('--model', default=MODEL,
+                        help=f'name or folder of a model (default: {MODEL})')
     parser.add_argument('--size', metavar='HxW',
-                        help="working size of the model [px] (default: the model's)")
+                        help="working size of the model [px] (default: the model's; without a "
+                        f'GPU {SIZE_ON_CPU[0]}x{SIZE_ON_CPU[1]} of {MODEL})')
     parser.add_argument('--frames', type=positive, metavar='N',
                         help='frames to play (default: 100 of the sample, all of a bag)')
     add_input_arguments(parser)
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     options = ReplayOptions(model=args.model, outputs=False, left=args.left, right=args.right,
                             cloud=args.cloud, rectify=args.rectify, max_frames=args.frames,
                             lidar_holdout=args.lidar_holdout,
-                            inference_size=args.size and read_size(args.size))
+                            inference_size=_inference_size(args))
     reason = _why_in_process(args.in_process)
     args.out.mkdir(parents=True, exist_ok=True)
     bag = args.bag or _render(args)
@@ -68,6 +71,16 @@ def run(args: argparse.Namespace) -> int:
         _in_process(bag, options, args, reason)
     print_result(data, write_report(args.out, data), args.json)
     return 0
+
+
+def _inference_size(args: argparse.Namespace) -> tuple[int, int] | None:
+    """Return the working size [px]; None leaves it to the model."""
+    if args.size is not None:
+        return read_size(args.size)
+    if args.model != MODEL:
+        return None
+    import torch
+    return None if torch.cuda.is_available() else SIZE_ON_CPU
 
 
 def _why_in_process(asked: bool) -> str | None:
