@@ -83,8 +83,8 @@ def _add_dense_arguments(parser: argparse.ArgumentParser) -> None:
                         help='least share that windows have in common, [0, 1); published: 0.9, '
                         "CroCo-Flow on KITTI 0.99 (default: the model's, 0.7)")
     parser.add_argument('--sharpen', default='auto', choices=('auto', 'on', 'off'),
-                        help='match once more in the full images, near what a model says (default: '
-                        'auto, as the model says)')
+                        help='match once more in the full images, near what a model says '
+                        '(default: auto, as the model says)')
     parser.add_argument('--backend', default='auto', help='what runs a model (default: auto)')
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'),
                         help='where it runs (default: auto)')

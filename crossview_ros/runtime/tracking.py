@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
+from crossview_ros.runtime.corner_sharpening import Corners, seen_corners, sharpened
 from crossview_ros.runtime.inference import EncodedImage
 from crossview_ros.runtime.learned_motion import LearnedMotion
 from crossview_ros.runtime.odometry import (
     CALIBRATION_ERROR, flow_sigma, OdometryStep, SeenDepth, VisualOdometry)
 from crossview_ros.runtime.results import TrackingStatus
-from crossview_ros.runtime.corner_sharpening import Corners, seen_corners, sharpened
 import numpy as np
 
 # flow [px], its log_scale, and what a pose head says of the same views

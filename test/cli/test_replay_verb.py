@@ -95,6 +95,30 @@ def test_flags_win_over_the_file(bag_path, opened, tmp_path):
     assert opened[0].options['max_depth'] == 20.0
 
 
+def test_the_network_can_see_smaller_images_and_be_taken_at_its_word(bag_path, opened, tmp_path):
+    assert main(['replay', str(bag_path), '--out', str(tmp_path), '--size', '96x128', '--sharpen',
+                 'off']) == 0
+    assert opened[0].options['inference_size'] == (96, 128)
+    assert opened[0].options['sharpen'] == 'off'
+
+
+def test_a_size_that_is_none_is_refused(bag_path, opened, tmp_path, capsys):
+    assert main(['replay', str(bag_path), '--out', str(tmp_path), '--size', '96']) == 1
+    assert '--size expects HxW' in capsys.readouterr().err and opened == []
+
+
+@pytest.mark.parametrize(('flags', 'on_a_gpu', 'on_a_cpu'), [
+    ([], None, demo.SIZE_ON_CPU), (['--size', '64x96'], (64, 96), (64, 96)),
+    (['--model', 'crossview_tiny'], None, None)])
+def test_the_demo_shows_its_model_smaller_images_on_a_cpu(monkeypatch, flags, on_a_gpu, on_a_cpu):
+    parser = argparse.ArgumentParser()
+    demo.add_arguments(parser)
+    args = parser.parse_args(flags)
+    for has_gpu, expected in ((True, on_a_gpu), (False, on_a_cpu)):
+        monkeypatch.setattr('torch.cuda.is_available', lambda found=has_gpu: found)
+        assert demo._inference_size(args) == expected
+
+
 def test_unknown_key_in_the_file_names_the_nearest(tmp_path):
     config = tmp_path / 'replay.yaml'
     config.write_text('max_dept: 20.0\n')

@@ -2,8 +2,8 @@
 """Where the images tell more than the network, the odometry sees it."""
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 from crossview_ros.geometry.corners import levelled
-from crossview_ros.runtime.odometry import SeenDepth
 from crossview_ros.runtime.corner_sharpening import seen_corners, SHARP_PX, sharpened
+from crossview_ros.runtime.odometry import SeenDepth
 from crossview_ros.runtime.tracking import SeenView, Tracking
 import numpy as np
 import pytest

@@ -37,7 +37,7 @@ class MatchingHeadConfig:
     fused: bool = False               # the 1/4 features know the 1/8 ones
     recurrent: bool = False           # each correction at 1/4 goes on from the state of the last
     fine_levels: int = 1              # windows at 1/4, 1/8, ... of the row; 1: of the 1/4 map
-    volume_groups: int = 0            # of 1/4 channels in a volume of disparities; 0: no such stage
+    volume_groups: int = 0            # of 1/4 channels, in a volume of disparities; 0: none
     volume_share: float = 1 / 3       # of the width, the volume's largest disparity
     half_dim: int = 0                 # channels of the correlated 1/2 features; 0: no such stage
     half_hidden_dim: int = 32
@@ -100,7 +100,8 @@ class MatchingHead(nn.Module):
             self.state_proj = nn.Conv2d(hidden, state, 1)
         if config.volume_groups:
             self.volume = RowVolume(fine, dim, config.volume_groups, config.volume_share)
-            self.volume_proj = nn.Conv2d(VOLUME_LEVELS * self._window(config.fine_radius), state, 1)
+            read = VOLUME_LEVELS * self._window(config.fine_radius)
+            self.volume_proj = nn.Conv2d(read, state, 1)
             nn.init.zeros_(self.volume_proj.weight)
         self.reads_half = config.half_dim > 0
         if self.reads_half:
