@@ -6,9 +6,10 @@ Build engines ahead of time with TensorRT-RTX, which needs no GPU for that, and 
         [--precisions fp32 fp16] [--targets 8.6 8.9 12.0 | --together]
 
 `crossview_tiny` and `crossview_small` are the shipped models at 256x320 and 320x448.
-`stereo_base` and `stereo_large` are CroCo-Stereo with ViT-B and ViT-L encoders, random weights, at 352x704; their graphs take some
-GB of memory, so each graph and precision has a process of its own: where one is killed for its
-memory, or its build fails, the row says so and the others go on. The exit code is then 1.
+`stereo_base` and `stereo_large` are CroCo-Stereo with ViT-B and ViT-L encoders, random weights,
+at 352x704; their graphs take some GB of memory, so each graph and precision has a process of its
+own: where one is killed for its memory, or its build fails, the row says so and the others go on.
+The exit code is then 1.
 
 Columns: size of the ONNX graph and of the engine; time to read the graph and to build; the
 largest memory that the process had until then.
