@@ -156,10 +156,10 @@ class Perception:
             with timer.stage('post'):
                 dense = {task: self._inference.restore(task, prediction)
                          for task, prediction in predictions.items()}
-            grey = sharpen(dense, views, previous, timer) \
-                if options.sharpens(self.manifest) else None
+            sharp, grey = sharpen(dense, views, previous, timer) \
+                if options.sharpens(self.manifest) else (dense, None)
             with timer.stage('post'):
-                fields = without_hidden(matched_fields(dense, rig, shift_px, options), visible,
+                fields = without_hidden(matched_fields(sharp, rig, shift_px, options), visible,
                                         'depth', 'disparity', 'confidence')
             seen, camera = None, rig if right is None else rig.left
             if 'stereo' in dense:
@@ -183,7 +183,7 @@ class Perception:
                     if options.refine_flow and fields['T_prev_cur'] is not None \
                             and previous.seen is not None:
                         fields.update(flow_fields(*explain_by_motion(
-                            *dense['flow'], previous.seen, fields['T_prev_cur'])))
+                            *sharp['flow'], previous.seen, fields['T_prev_cur'])))
             if 'flow' in predictions:
                 fields['previous_stamp_ns'] = previous.stamp_ns
                 fields = without_hidden(fields, previous.visible, 'flow', 'flow_confidence')

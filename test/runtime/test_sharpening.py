@@ -4,6 +4,7 @@ from block_matching import BlockMatcher, make_manifest, make_rig, shifted_pair
 from crossview_ros.errors import ConfigError
 from crossview_ros.runtime.options import PerceptionOptions
 from crossview_ros.runtime.perception import Perception
+from crossview_ros.runtime.tracking import Tracking
 import numpy as np
 import pytest
 
@@ -43,6 +44,21 @@ def test_disparity_and_flow_of_a_wall_become_sharp(doffs):
 def test_one_camera_has_its_flow_sharpened():
     result = drive(views=1, tasks=['flow'], sharpen='on')
     assert result.disparity is None and error(result.flow, np.float32((-MOTION, 0))) < 0.02
+
+
+def test_the_odometry_takes_the_flow_of_the_network(monkeypatch):
+    taken = []
+    step = Tracking.step
+
+    def remember(tracking, frame, previous, flow, flow_from):
+        taken.append(flow)
+        return step(tracking, frame, previous, flow, flow_from)
+    monkeypatch.setattr(Tracking, 'step', remember)
+    for how in ('off', 'on'):
+        published = drive(tasks=['stereo', 'flow', 'odometry'], sharpen=how).flow
+    assert taken[0] is None and taken[2] is None   # first frames
+    np.testing.assert_array_equal(taken[1][0], taken[3][0])
+    assert np.abs(published - taken[3][0]).mean() > 0.1
 
 
 def test_the_model_decides_unless_it_is_said():
