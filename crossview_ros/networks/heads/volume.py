@@ -39,8 +39,6 @@ class RowVolume(nn.Module):
         :param share: Of the image's width, the largest disparity of the volume.
         """
         super().__init__()
-        if fine_dim % groups:
-            raise ValueError(f'fine_dim {fine_dim} must be a multiple of volume_groups {groups}')
         self.groups, self.share = groups, share
         dim, half, quarter = groups, 2 * groups, 4 * groups
         self.enter = nn.Conv3d(groups + 1, dim, 3, padding=1)
@@ -102,7 +100,7 @@ def group_correlation(map1: Tensor, map2: Tensor, groups: int, count: int) -> Te
     :param count: Number D of disparities.
     :return: (B, groups, D, h, w), zero where view 2 ends.
     """
-    rows, cols = size_of(map1)
+    cols = size_of(map1)[1]
     map1, map2 = (F.normalize(m.float(), dim=1).unflatten(1, (groups, -1)).permute(0, 1, 3, 4, 2)
                   for m in (map1, map2))                                   # (B, G, h, w, C / G)
     scores = map1 @ map2.transpose(-1, -2) * groups                        # (B, G, h, w1, w2)
