@@ -35,6 +35,7 @@ DATA = Layer(('geometry', 'messages', 'config', 'errors'), ('cv2', 'numpy'),
 LAYERS = {
     '': Layer(lazy_ours=('runtime',)),   # crossview_ros.Perception
     'errors': Layer(),
+    'file_lock': Layer(),
     'config': Layer(('errors',), ('pydantic', 'yaml')),
     'model_store': Layer(('errors',), lazy_third_party=('ament_index_python',)),
     'geometry': Layer(('errors',), ('cv2', 'numpy')),
@@ -45,7 +46,8 @@ LAYERS = {
                       lazy_third_party=('timm',)),
     'data': DATA,
     'data.collate': DATA._replace(third_party=('cv2', 'numpy', 'torch')),
-    'data.synthetic': DATA._replace(third_party=('cv2', 'numpy', 'torch')),
+    'data.synthetic': DATA._replace(ours=(*DATA.ours, 'file_lock'),
+                                    third_party=('cv2', 'numpy', 'torch')),
     'training': Layer(('networks', 'data', 'geometry', 'metrics', 'config', 'errors'),
                       ('numpy', 'torch'),
                       lazy_third_party=('lightning_fabric', 'scipy', 'tensorboard')),
@@ -54,7 +56,7 @@ LAYERS = {
     'runtime': Layer(('geometry', 'messages', 'model_store', 'config', 'errors'),
                      ('cv2', 'numpy')),
     'runtime.backends': Layer(
-        ('geometry', 'messages', 'model_store', 'config', 'errors'), ('numpy',),
+        ('geometry', 'messages', 'model_store', 'config', 'errors', 'file_lock'), ('numpy',),
         lazy_ours=('export', 'networks'),
         lazy_third_party=('cuda', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'torch')),
     'export': Layer(('networks', 'runtime', 'model_store', 'config', 'errors'),

@@ -3,13 +3,16 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 import math
+import os
 from pathlib import Path
 import sys
 from typing import Any
 
-from crossview_ros.cli.console import positive_number
-from crossview_ros.cli.training import render_bar, RunBar, stopping_politely
+from crossview_ros.cli.console import positive, positive_number
+from crossview_ros.cli.training import record_text, render_bar, RunBar, stopping_politely
 
 HELP = 'run a documented table of training runs, resume it, write its page'
 
@@ -37,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='keep those of finished fine-tunings, not of pre-training only')
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'))
     parser.add_argument('--threads', type=int, default=0,
-                        help='CPU threads of the network (default: all)')
+                        help='CPU threads of each run (default: all, shared by the jobs)')
+    parser.add_argument('--jobs', type=positive, default=None, metavar='N',
+                        help='runs at once, each a process (default: what NAME_SIZE.yaml says)')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,21 +55,52 @@ def run(args: argparse.Namespace) -> int:
     legs = legs_of(experiment, args.only)
     if args.dry_run:
         return _list(args, legs, folder)
-    from crossview_ros.experiments.legs import Place, run_legs
+    from crossview_ros.experiments.legs import Place
     folder.mkdir(parents=True, exist_ok=True)
-    stops: list[float] = []
-    with render_bar() as rendering:
-        place = Place(folder, args.cache_dir or folder / 'records', args.device, args.threads,
-                      args.keep_checkpoints, rendering.progress, _watching(stops))
-        complete = run_legs(legs, place, _tell, args.minutes)
+    place = Place(folder, args.cache_dir or folder / 'records', args.device, args.threads,
+                  args.keep_checkpoints)
+    jobs = args.jobs or experiment.jobs
+    complete, stopped = _run_one_by_one(legs, place, args.minutes) if jobs == 1 \
+        else _run_at_once(legs, place, jobs, args.minutes)
     _write(args, experiment, folder, name)
     if not complete:
         _tell('stopped; the same command goes on')
-    return 130 if stops else 0
+    return 130 if stopped else 0
+
+
+def _run_one_by_one(legs: list, place: Any, minutes: float) -> tuple[bool, bool]:
+    """Say whether all is done, and whether a signal has stopped it; with a bar for each run."""
+    from crossview_ros.experiments.legs import run_legs
+    stops: list[float] = []
+    with render_bar() as rendering:
+        place = replace(place, progress=rendering.progress, watch=_watching(stops))
+        complete = run_legs(legs, place, _tell, minutes)
+    return complete, bool(stops)
+
+
+def _run_at_once(legs: list, place: Any, jobs: int, minutes: float) -> tuple[bool, bool]:
+    """Do likewise with several processes, whose validations are told line by line."""
+    from crossview_ros.experiments.parallel import run_legs_at_once
+    threads = place.threads or max(1, (os.cpu_count() or 1) // jobs)
+    place = replace(place, threads=threads, watch=partial(_telling, place.folder))
+    return run_legs_at_once(legs, place, jobs, _tell, minutes)
 
 
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _telling(folder: Path, trainer: Any) -> Iterator[None]:
+    """Show a run's validations, each on a line with its name; end politely at a signal."""
+    name = trainer.folder.path.relative_to(folder).as_posix()
+
+    def report(record: dict) -> None:
+        if 'loss' not in record:
+            _tell(f'{name}: {record_text(record)}')
+    trainer.report = report
+    with stopping_politely(trainer):
+        yield
 
 
 def _watching(stops: list[float]) -> Any:

@@ -108,7 +108,7 @@ class RunBar:
     def report(self, record: dict) -> None:
         """Show a record of the log."""
         if 'loss' not in record:
-            self.bar.write(_text(record), file=sys.stderr)
+            self.bar.write(record_text(record), file=sys.stderr)
             return
         self.bar.set_postfix_str(
             f'loss {record["loss"]:.4g}, lr {record["lr"]:.2e}, '
@@ -137,9 +137,9 @@ class render_bar:
 
 
 def _print_record(record: dict) -> None:
-    print(_text(record), file=sys.stderr)
+    print(record_text(record), file=sys.stderr)
 
 
-def _text(record: dict) -> str:
+def record_text(record: dict) -> str:
     return '  '.join(f'{key} {value:.4g}' if isinstance(value, float) else f'{key} {value}'
                      for key, value in record.items())

@@ -60,9 +60,12 @@ class ExperimentConfig:
     rows: dict[str, Row]
     cells: dict[str, Cell]
     claims: tuple[Claim, ...] = ()
+    jobs: int = 1                            # runs at once
     smoke: dict[str, Any] = field(default_factory=dict)   # changes that make runs of seconds
 
     def __post_init__(self):
+        if self.jobs < 1:
+            raise ConfigError(f'jobs must be at least 1, got {self.jobs}')
         for name, cell in self.cells.items():
             _check_known(f"cell '{name}'", cell.rows, self.rows)
         for claim in self.claims:

@@ -69,6 +69,7 @@ def test_the_smaller_share_of_labels_is_part_of_the_larger():
 
 @pytest.mark.parametrize('changes, message', [
     ({'rows': {}}, "cell 'flow' names croco, scratch, wide"),
+    ({'jobs': 0}, 'jobs must be at least 1, got 0'),
     ({'base': {'steps': 2, 'max_minutes': 3.0}}, 'max_minutes would give each machine another'),
     ({'claims': [{'text': 't', 'better': 'croco', 'than': 'none', 'cells': []}]},
      "claim 't' names none"),

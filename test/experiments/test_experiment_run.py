@@ -2,6 +2,11 @@
 """Promises of the verb experiment: the whole table in miniature, cut short, gone on with."""
 import json
 from pathlib import Path
+import re
+import signal
+import subprocess
+import sys
+import time
 
 from crossview_ros.cli.main import main
 from crossview_ros.config import dump_yaml, load_config, to_dict
@@ -9,9 +14,20 @@ from crossview_ros.data.synthetic import dataset
 from crossview_ros.experiments.page import page_text
 from crossview_ros.experiments.plan import ExperimentConfig, legs_of, smoke_experiment
 from crossview_ros.training.loop import Trainer
+from crossview_ros.training.run_state import RunFolder
 import pytest
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'experiments' / 'pretraining_cpu.yaml'
+
+
+SMALL_ATLAS = """
+import sys
+from crossview_ros.cli.main import main
+from crossview_ros.data.synthetic import dataset
+dataset.ATLAS_SIZE = 8
+if __name__ == '__main__':
+    sys.exit(main())
+"""
 
 
 class Killed(BaseException):
@@ -37,7 +53,7 @@ def few_textures(monkeypatch):
 def experiment(folder, out, *more):
     return main(['experiment', 'pretraining', '--size', 'cpu', '--config-dir', str(folder),
                  '--out', str(out), '--cache-dir', str(folder / 'records'), '--device', 'cpu',
-                 '--threads', '1', *more])
+                 '--threads', '1', '--jobs', '1', *more])
 
 
 @pytest.fixture(scope='module')
@@ -111,6 +127,45 @@ def test_minutes_stop_the_table_and_the_same_command_goes_on(folder, whole, tmp_
     assert figures(tmp_path) == expected
 
 
+def test_runs_at_once_end_the_same_and_wait_for_what_they_start_from(folder, whole, tmp_path,
+                                                                     capfd):
+    rows = ['--only', 'masked', '--only', 'scratch']
+    assert experiment(folder, tmp_path, *rows, '--jobs', '2') == 0
+    expected = {name: values for name, values in figures(whole).items()
+                if name.endswith('masked') or '/masked_' in name or '/scratch_' in name}
+    assert figures(tmp_path) == expected and len(expected) == 6
+    told = [line.split(' ', 1)[1] for line in capfd.readouterr().err.splitlines()
+            if re.match(r'\d+/6 ', line)]
+    # the first two are at once, and neither starts from a run that is not done
+    assert told[0] == 'pretrain/masked' and '/scratch_' in told[1] and len(told) == 6
+
+
+def test_a_signal_stops_all_runs_with_a_checkpoint(folder, whole, tmp_path):
+    text = (folder / 'pretraining_cpu.yaml').read_text()
+    (tmp_path / 'pretraining_cpu.yaml').write_text(text.replace('steps: 2', 'steps: 100000'))
+    command = [sys.executable, '-c', SMALL_ATLAS, 'experiment', 'pretraining', '--config-dir',
+               str(tmp_path), '--out', str(tmp_path / 'out'), '--cache-dir',
+               str(folder / 'records'), '--only', 'croco', '--only', 'masked', '--jobs', '2']
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    runs = [tmp_path / 'out' / 'pretrain' / row for row in ('croco', 'masked')]
+    deadline = time.monotonic() + 120
+    while not all((run / 'last.pt').exists() for run in runs):
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert 'stopped; the same command goes on' in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert all(RunFolder(run).load()[0]['step'] > 0 for run in runs)
+
+
+def test_a_run_that_fails_at_once_with_others_is_named(folder, whole, tmp_path, capsys):
+    text = (folder / 'pretraining_cpu.yaml').read_text()
+    (tmp_path / 'pretraining_cpu.yaml').write_text(text.replace('crossview_tiny_croco', 'no_such'))
+    assert experiment(tmp_path, tmp_path / 'out', '--jobs', '2') == 1
+    error = capsys.readouterr().err
+    assert 'pretrain/croco: ' in error and "'no_such'" in error
+
+
 def test_a_dry_run_lists_minutes_and_flops_and_writes_nothing(folder, tmp_path, capsys):
     assert experiment(folder, tmp_path / 'new', '--only', 'scratch', '--dry-run') == 0
     lines = capsys.readouterr().out.splitlines()
@@ -126,7 +181,7 @@ def test_runs_of_other_settings_are_not_mixed(folder, whole, tmp_path, capsys):
     text = (folder / 'pretraining_cpu.yaml').read_text()
     (tmp_path / 'pretraining_cpu.yaml').write_text(text.replace('steps: 2', 'steps: 3'))
     assert experiment(tmp_path, whole) == 1
-    assert 'holds a run of other settings (optimizer, steps)' in capsys.readouterr().err
+    assert 'holds a run of other settings (steps)' in capsys.readouterr().err
 
 
 def test_the_page_is_made_from_the_results_beside_it(folder, whole):

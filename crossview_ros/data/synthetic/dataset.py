@@ -21,6 +21,7 @@ from crossview_ros.data.synthetic.textures import make_atlas, TextureAtlas
 from crossview_ros.data.synthetic.truth import motion_field
 from crossview_ros.data.synthetic.view_pairs import PairConfig, render_pairs, STORED_PAIR
 from crossview_ros.errors import DatasetError
+from crossview_ros.file_lock import locked
 from crossview_ros.geometry.camera import PinholeCamera, StereoRig
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor
 
 SHARD = 32       # records in a shard file
 INDEX = 'index.json'
+LOCK = 'rendering.lock'
 ATLAS_SIZE = 256
 RENDERER = 3     # raised when the same settings begin to give other images
 SEED_OF_SPLIT = {'train': 0, 'holdout': 500_000_000}
@@ -101,21 +103,25 @@ def write_shards(folder: str | Path, count: int, size_hw: tuple[int, int], seed:
     folder.mkdir(parents=True, exist_ok=True)
     header = {'size_hw': list(size_hw), 'seed': seed, 'split': split, 'config': repr(config),
               'renderer': RENDERER}
-    index = folder / INDEX
+    work = partial(_write_shard, folder=folder, size_hw=size_hw, seed=seed, split=split,
+                   config=config, atlas_size=ATLAS_SIZE)
+    with locked(folder / LOCK):   # who waits finds what the other has made
+        _check_header(folder / INDEX, header)
+        num_shards = -(-count // SHARD)
+        missing = [number for number in range(num_shards)
+                   if not (folder / f'{number:05d}.npz').exists()]
+        with _mapping(min(jobs, len(missing))) as mapping:
+            for done, _ in enumerate(mapping(work, missing), num_shards - len(missing) + 1):
+                if progress:
+                    progress(done * SHARD, num_shards * SHARD)
+
+
+def _check_header(index: Path, header: dict) -> None:
     if not index.exists():
         index.write_text(json.dumps(header), encoding='utf-8')
     elif json.loads(index.read_text(encoding='utf-8')) != header:
-        raise DatasetError(f'{folder} holds records rendered with other settings; delete it or '
-                           'choose another --cache-dir')
-    num_shards = -(-count // SHARD)
-    missing = [number for number in range(num_shards)
-               if not (folder / f'{number:05d}.npz').exists()]
-    work = partial(_write_shard, folder=folder, size_hw=size_hw, seed=seed, split=split,
-                   config=config, atlas_size=ATLAS_SIZE)
-    with _mapping(min(jobs, len(missing))) as mapping:
-        for done, _ in enumerate(mapping(work, missing), num_shards - len(missing) + 1):
-            if progress:
-                progress(done * SHARD, num_shards * SHARD)
+        raise DatasetError(f'{index.parent} holds records rendered with other settings; delete '
+                           'it or choose another --cache-dir')
 
 
 @contextmanager

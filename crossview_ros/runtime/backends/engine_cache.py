@@ -5,10 +5,8 @@ Keep built engines on disk: never stale, never half written, built once however 
 An engine is code for the GPU that runs in this process: what somebody else may have written is
 not loaded. A file that can be neither read nor written costs a build, not the start.
 """
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, ExitStack, suppress
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-import fcntl
 import hashlib
 import json
 import logging
@@ -17,6 +15,7 @@ from pathlib import Path
 import stat
 
 from crossview_ros.errors import BackendError
+from crossview_ros.file_lock import locked
 from crossview_ros.runtime.backends.cache_folder import make_folder, write_file
 
 SUFFIX = '.engine'   # of files that hold one line of JSON, then the engine
@@ -77,7 +76,8 @@ def cached_engine(folder: Path, key: EngineKey, build: Callable[[], bytes], forc
     """
     path = folder / key.file_name
     prepare_folder(folder)
-    with _locked(path, progress):
+    with locked(path.with_suffix('.lock'), lambda: progress(
+            f'waiting for another process that builds {path.stem}')):
         engine = None if force else read_entry(path)
         if engine is None:
             engine = build()
@@ -139,17 +139,3 @@ def _keep(path: Path, key: EngineKey, engine: bytes) -> None:
     except (BackendError, OSError) as error:   # a full disk, a read-only folder
         logger.warning('the engine is used but not kept, the next start builds it again: %s',
                        error)
-
-
-@contextmanager
-def _locked(path: Path, progress: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of an entry; the kernel frees that of a process that dies."""
-    with ExitStack() as stack:   # closing the file gives the lock back
-        with suppress(OSError):   # where no lock can be had, at worst two build the same
-            file = stack.enter_context(path.with_suffix('.lock').open('a'))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                progress(f'waiting for another process that builds {path.stem}')
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from concurrent.futures import ThreadPoolExecutor
+
 from crossview_ros.data.synthetic import dataset
 from crossview_ros.data.synthetic.dataset import SHARD, ShardDataset, write_shards
 from crossview_ros.errors import DatasetError
@@ -148,6 +150,20 @@ def test_what_is_not_wanted_is_not_rendered_and_changes_nothing(monkeypatch, wan
     assert tuple(part) == wanted and len(rendered) == views
     for name, value in part.items():
         assert torch.equal(value.nan_to_num(-1), whole[name].nan_to_num(-1)), name
+
+
+def test_two_that_need_the_same_records_render_each_once(tmp_path, small_atlas, monkeypatch):
+    written, write = [], dataset._write_shard
+
+    def counting(number, **settings):
+        written.append(number)
+        write(number, **settings)
+    monkeypatch.setattr(dataset, '_write_shard', counting)
+    with ThreadPoolExecutor(2) as pool:   # the lock is of a file that each has opened
+        for task in [pool.submit(write_shards, tmp_path, 2 * SHARD, SIZE_HW, 1)
+                     for _ in range(2)]:
+            task.result()
+    assert sorted(written) == [0, 1]
 
 
 def test_several_processes_render_the_same_records(tmp_path):
