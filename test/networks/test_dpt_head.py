@@ -138,7 +138,7 @@ def test_the_range_of_a_scale_is_that_of_the_official_loss_unless_it_is_named():
 @pytest.mark.parametrize('config, backbone, message', [
     (DptHeadConfig(1), SMALL, 'default for 8, 12, 24 decoder blocks only'),
     (DptHeadConfig(1, hooks=(0, 1, 2, 4)), SMALL, r'hooks must lie in \[0, 4\)'),
-    (HEAD, CroCoConfig(patch_size=14), 'needs patches of 8 or 16 px, got 14')])
+    (HEAD, CroCoConfig(patch_size=8), 'needs patches of 16 px, got 8')])
 def test_heads_that_do_not_fit_the_backbone_are_refused(config, backbone, message):
     with pytest.raises(ValueError, match=message):
         DptHead(config, backbone)
