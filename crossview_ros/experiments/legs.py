@@ -10,7 +10,7 @@ from pathlib import Path
 import time
 from typing import Any
 
-from crossview_ros.config import dump_yaml, to_dict
+from crossview_ros.config import dump_yaml, from_dict, to_dict
 from crossview_ros.errors import ConfigError
 from crossview_ros.experiments.plan import Leg
 from crossview_ros.training.loop import Trainer
@@ -67,7 +67,9 @@ def finished(leg: Leg, folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = json.loads(path.read_text(encoding='utf-8'))
-    _check_same(record['config'], leg.config, leg, folder)
+    # read strictly, so that settings which the file does not know have their defaults
+    stored = from_dict(RunConfig, record['config'], str(path))
+    _check_same(to_dict(stored), leg.config, leg, folder)
     return record
 
 

@@ -28,7 +28,7 @@ def gather(experiment: ExperimentConfig, legs: list[Leg], folder: Path, name: st
                for record in found if record is not None]
     claims = [{**asdict(claim), 'cells': list(claim.cells)} for claim in experiment.claims]
     return {'name': name, 'title': experiment.title, 'about': experiment.about,
-            'command': command, 'num_legs': len(legs),
+            'command': command, 'jobs': experiment.jobs, 'num_legs': len(legs),
             'rows': {key: row.label for key, row in experiment.rows.items()},
             'cells': {key: cell.label for key, cell in experiment.cells.items()},
             'summary': summarise(records),

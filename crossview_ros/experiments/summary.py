@@ -21,9 +21,9 @@ class Figure:
     more_is_better: bool = False
 
 
-STEREO = (Figure('stereo_epe_px', 'stereo EPE', 'px'),
+STEREO = (Figure('stereo_epe_px', 'stereo EPE', 'px', 1, 3),
           Figure('stereo_bad_2', 'stereo bad-2', '%', 100, 1))
-FLOW = (Figure('flow_epe_px', 'flow EPE', 'px'),)
+FLOW = (Figure('flow_epe_px', 'flow EPE', 'px', 1, 3),)
 FIGURES = {   # task -> what its tables show
     'stereo': STEREO, 'flow': FLOW, 'multi': STEREO + FLOW,
     'depth': (Figure('abs_rel', 'abs_rel', '-', 1, 3),

@@ -80,7 +80,8 @@ def _effort(results: Results) -> str:
     machines = dict.fromkeys('{device}, {cores} cores, {threads} threads, torch {torch}'.format(
         **leg['environment']) for leg in results['legs'])
     return table(['runs', 'row', 'number', 'steps', 'batch', 'minutes each', 'last validation'],
-                 lines) + f'\n\n{total:.0f} minutes of training in all: {"; ".join(machines)}.'
+                 lines) + (f'\n\n{total:.0f} minutes of training in all, {results["jobs"]} at a '
+                           f'time: {"; ".join(machines)}.')
 
 
 def _last(legs: Sequence[dict]) -> str:

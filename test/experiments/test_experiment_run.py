@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def test_the_whole_table_is_done_and_told(folder, whole):
     assert all(leg['steps'] == 2 and leg['curve'] for leg in results['legs'])
     text = (whole / 'results.md').read_text()
     entry = results['summary'][0]
-    assert f'{entry["mean"]:.2f} ± {entry["deviation"]:.2f}' in text
+    assert f'{entry["mean"]:.3f} ± {entry["deviation"]:.3f}' in text
     for label in (*results['rows'].values(), *results['cells'].values()):
         assert label in text
     for cell in results['cells']:
@@ -182,6 +183,20 @@ def test_runs_of_other_settings_are_not_mixed(folder, whole, tmp_path, capsys):
     (tmp_path / 'pretraining_cpu.yaml').write_text(text.replace('steps: 2', 'steps: 3'))
     assert experiment(tmp_path, whole) == 1
     assert 'holds a run of other settings (steps)' in capsys.readouterr().err
+
+
+def test_finished_runs_stay_finished_when_a_new_setting_has_its_default(folder, whole, tmp_path):
+    copy = shutil.copytree(whole, tmp_path / 'older')
+    for path in copy.rglob('leg.json'):
+        record = json.loads(path.read_text())
+        del record['config']['head_share'], record['config']['data']['frames']['scene']
+        path.write_text(json.dumps(record))
+    assert experiment(folder, copy) == 1   # the scenes of this table are not the default ones
+    for path in copy.rglob('leg.json'):
+        record = json.loads((whole / path.relative_to(copy)).read_text())
+        del record['config']['head_share']
+        path.write_text(json.dumps(record))
+    assert experiment(folder, copy) == 0 and figures(copy) == figures(whole)
 
 
 def test_the_page_is_made_from_the_results_beside_it(folder, whole):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from crossview_ros.data.synthetic.camera import Cameras, render
 from crossview_ros.data.synthetic.draw import Draw
-from crossview_ros.data.synthetic.random_scene import sample_scenes, SceneConfig
+from crossview_ros.data.synthetic.random_scene import RoomSceneConfig, sample_scenes
 from crossview_ros.data.synthetic.raycast import cast, place, Rays
 from crossview_ros.data.synthetic.scene import product, rotation_from_vector, Scenes
 from crossview_ros.data.synthetic.shading import expose, shade
@@ -26,7 +26,7 @@ STORED_FRAME = {'left': np.uint8, 'right': np.uint8, 'depth': np.float16, 'point
 class LidarFrameConfig:
     """Scenes in metres that suit a robot, and a LiDAR that looks where the camera does."""
 
-    scene: SceneConfig = field(default_factory=lambda: SceneConfig(
+    scene: RoomSceneConfig = field(default_factory=lambda: RoomSceneConfig(
         near_range=(1.5, 4.0), depth_ratio=8.0))
     rings: int = 64
     azimuth_steps: int = 80                # a multiple of 16; beams of a ring within the view

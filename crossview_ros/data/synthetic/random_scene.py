@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw random scenes in front of a stereo camera that moves by one time step."""
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from crossview_ros.data.synthetic.draw import Draw
 from crossview_ros.data.synthetic.scene import product, rotation_from_vector, Scenes
@@ -28,6 +29,26 @@ class SceneConfig:
     moving_share: float = 0.35                           # of objects
     flow_share: float = 0.045                            # motion of the nearest object, typical
     slow_share: float = 0.5                              # of scenes: less motion, down to none
+    # fields of `RoomSceneConfig`
+    eye_range: ClassVar[tuple[float, float]] = (0.4, 3.0)
+    far_range: ClassVar[tuple[float, float]] = (0.3, 4.0)
+    tilt_rad: ClassVar[tuple[float, float, float]] = (0.12, 0.35, 0.05)
+    stand_share: ClassVar[float] = 0.8
+
+
+@dataclass(frozen=True)
+class RoomSceneConfig(SceneConfig):
+    """
+    Scenes whose room and camera can be told more of.
+
+    Where they have habits, as in streets, one image tells how far things are: a level camera at
+    one height above a floor on which all things stand.
+    """
+
+    eye_range: tuple[float, float] = SceneConfig.eye_range   # camera's height over near_range's
+    far_range: tuple[float, float] = SceneConfig.far_range   # half the room over farthest object
+    tilt_rad: tuple[float, float, float] = SceneConfig.tilt_rad   # typical pitch, yaw, roll
+    stand_share: float = SceneConfig.stand_share             # of the things of an upright scene
 
 
 @dataclass(frozen=True)
@@ -88,13 +109,13 @@ def _gloss(draw: Draw, shape: tuple[int, int], share: float) -> Tensor:
 def _room(draw: Draw, batch: int, near: Tensor,
           config: SceneConfig) -> tuple[Tensor, Tensor, Tensor]:
     """Return centre, rotation and half size of the room; its floor lies below the camera."""
-    far = near * config.depth_ratio * draw.log_uniform((batch,), 0.3, 4.0)
-    eye = near * draw.log_uniform((batch,), 0.4, 3.0)
+    far = near * config.depth_ratio * draw.log_uniform((batch,), *config.far_range)
+    eye = near * draw.log_uniform((batch,), *config.eye_range)
     width = torch.maximum(far * draw.uniform((batch,), 0.2, 1.0), 2 * near)
     height = eye * draw.log_uniform((batch,), 0.8, 8.0)
     half = torch.stack((width, height, far), -1)
-    tilt = torch.stack((0.12 * draw.normal((batch,)), 0.35 * draw.normal((batch,)),
-                        0.05 * draw.normal((batch,))), -1)
+    tilt = draw.normal((batch,)), draw.normal((batch,)), draw.normal((batch,))
+    tilt = torch.stack([typical * angle for typical, angle in zip(config.tilt_rad, tilt)], -1)
     rotation = rotation_from_vector(tilt)
     shift = torch.stack((width * draw.uniform((batch,), -0.5, 0.5), eye - height,
                          torch.zeros_like(far)), -1)
@@ -122,7 +143,7 @@ def _objects(draw: Draw, batch: int, size_hw: tuple[int, int], focal: Tensor, ne
     rotation = rotation_from_vector(draw.normal((batch, count, 3)) *
                                     draw.uniform((batch, count, 1), 0, 1.5))
     upright = draw.uniform((batch, 1), 0, 1) < config.upright_share
-    stands = draw.uniform((batch, count), 0, 1) < torch.where(upright, 0.8, 0.1)
+    stands = draw.uniform((batch, count), 0, 1) < torch.where(upright, config.stand_share, 0.1)
     yaw = torch.zeros_like(centre)
     yaw[..., 1] = draw.uniform((batch, count), -torch.pi, torch.pi)
     standing = _stand(room, centre, half)
