@@ -161,8 +161,9 @@ def test_a_signal_stops_all_runs_with_a_checkpoint(folder, whole, tmp_path):
 
 def test_a_run_that_fails_at_once_with_others_is_named(folder, whole, tmp_path, capsys):
     text = (folder / 'pretraining_cpu.yaml').read_text()
-    (tmp_path / 'pretraining_cpu.yaml').write_text(text.replace('crossview_tiny_croco', 'no_such'))
-    assert experiment(tmp_path, tmp_path / 'out', '--jobs', '2') == 1
+    text = text.replace('crossview_tiny_croco', 'no_such')
+    (tmp_path / 'pretraining_cpu.yaml').write_text(text)
+    assert experiment(tmp_path, tmp_path / 'out', '--only', 'croco', '--jobs', '2') == 1
     error = capsys.readouterr().err
     assert 'pretrain/croco: ' in error and "'no_such'" in error
 

@@ -20,11 +20,12 @@ def test_a_room_of_no_habits_is_drawn_like_any_other():
     assert torch.equal(ours[1].baseline, plain[1].baseline)
 
 
-def test_all_things_stand_on_the_floor_of_a_level_room_at_the_height_of_the_camera():
+def test_all_things_stand_on_the_floor_of_a_level_room_below_the_camera():
     scenes, _ = draw_scenes(RoomSceneConfig(
         near_range=(2.0, 2.0), upright_share=1.0, stand_share=1.0, eye_range=(0.6, 0.6),
         tilt_rad=(0.0, 0.3, 0.0)))
-    bottom = scenes.centre[..., 1] + scenes.half_size[..., 1]   # y points down; the room comes last
+    # y points down; the room comes last
+    bottom = scenes.centre[..., 1] + scenes.half_size[..., 1]
     # 0.6 times the 2 m of the nearest thing below the camera, at the origin
     torch.testing.assert_close(bottom, torch.full_like(bottom, 1.2), atol=1e-4, rtol=0)
 
