@@ -36,6 +36,7 @@ LAYERS = {
     '': Layer(lazy_ours=('runtime',)),   # crossview_ros.Perception
     'errors': Layer(),
     'file_lock': Layer(),
+    'signals': Layer(),
     'config': Layer(('errors',), ('pydantic', 'yaml')),
     'model_store': Layer(('errors',), lazy_third_party=('ament_index_python',)),
     'geometry': Layer(('errors',), ('cv2', 'numpy')),
@@ -51,7 +52,7 @@ LAYERS = {
     'training': Layer(('networks', 'data', 'geometry', 'metrics', 'config', 'errors'),
                       ('numpy', 'torch'),
                       lazy_third_party=('lightning_fabric', 'scipy', 'tensorboard')),
-    'experiments': Layer(('training', 'replay.report_canvas', 'config', 'errors'),
+    'experiments': Layer(('training', 'replay.report_canvas', 'config', 'errors', 'signals'),
                          ('numpy', 'torch')),
     'runtime': Layer(('geometry', 'messages', 'model_store', 'config', 'errors'),
                      ('cv2', 'numpy')),
@@ -74,7 +75,7 @@ LAYERS = {
                  ('message_filters', 'numpy', 'rclpy', 'tf2_ros', '*_interfaces', '*_msgs',
                   'std_srvs'),
                  lazy_third_party=('ament_index_python', 'cv_bridge')),
-    'cli': Layer(('errors',), lazy_ours=ANY, lazy_third_party=ANY),
+    'cli': Layer(('errors', 'signals'), lazy_ours=ANY, lazy_third_party=ANY),
 }
 
 

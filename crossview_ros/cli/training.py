@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from math import isfinite
 from pathlib import Path
-import signal
 import sys
 import time
 from typing import Any
 
 from crossview_ros.cli.console import positive_number
+from crossview_ros.signals import handling_stops
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,12 +80,8 @@ def stopping_politely(trainer: Any) -> Iterator[list]:
             raise KeyboardInterrupt
         came.append(time.monotonic())
         trainer.stop()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling_stops(stop):
         yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class RunBar:

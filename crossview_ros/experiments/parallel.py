@@ -7,12 +7,12 @@ import math
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-import signal
 import time
 
 from crossview_ros.errors import CrossviewError
 from crossview_ros.experiments.legs import finished, Place, run_legs
 from crossview_ros.experiments.plan import Leg
+from crossview_ros.signals import handling_stops
 
 Tell = Callable[[str], None]
 
@@ -54,7 +54,8 @@ def run_legs_at_once(legs: list[Leg], place: Place, jobs: int, tell: Tell,
             for run in [run for run in running if not run.process.is_alive()]:
                 running.remove(run)
                 error = run.error()
-                if error is not None and failure is None:
+                # a run that a signal meets before its first step just ends
+                if error is not None and failure is None and not signals:
                     failure = error
                     for other in running:
                         other.process.terminate()
@@ -115,9 +116,5 @@ def _stopping(running: list[_Run]) -> Iterator[list[int]]:
         came.append(number)
         for run in list(running):
             run.process.terminate()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling_stops(stop):
         yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
