@@ -7,6 +7,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 
 
 class NodeSession:
@@ -29,6 +30,7 @@ class NodeSession:
         self.node: Node | None = None
         self._context: Context | None = None
         self._executor: SingleThreadedExecutor | None = None
+        self._leaving: Future | None = None
         self._thread: threading.Thread | None = None
         self._spin = spin
 
@@ -43,6 +45,7 @@ class NodeSession:
         if self._spin:
             self._executor = SingleThreadedExecutor(context=self._context)
             self._executor.add_node(self.node)
+            self._leaving = Future()
             self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
             self._thread.start()
         return self
@@ -50,13 +53,14 @@ class NodeSession:
     def __exit__(self, *_: object) -> None:
         """Leave the ROS graph."""
         if self._executor is not None:
-            self._executor.shutdown()
+            self._leaving.set_result(None)   # a shutdown beside a thread that spins fails in it
             self._thread.join()
+            self._executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
 
     def _run(self) -> None:
         try:
-            self._executor.spin()
+            self._executor.spin_until_future_complete(self._leaving)
         except ExternalShutdownException:
             pass
