@@ -97,7 +97,7 @@ class OneViewModel(nn.Module):
         """
         Predict from one view.
 
-        :param image: (B, 3, H, W) float, normalised; H and W multiples of 32.
+        :param image: (B, 3, H, W) float, normalised; H and W multiples of what the head needs.
         """
         return self.predict(self.encoder(image))
 

@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
     """Return a folder with the description of a miniature of the CPU table, with its records."""
     base = tmp_path_factory.mktemp('experiment')
     small = to_dict(smoke_experiment(load_config(ExperimentConfig, CONFIG)))
-    for cell, seeds in (('matching', [1, 2]), ('depth', [1])):
+    for cell, seeds in (('dense', [1]), ('matching', [1, 2]), ('depth', [1])):
         small['cells'][cell] |= {'seeds': seeds, 'fractions': [1.0]}
     (base / 'pretraining_cpu.yaml').write_text(dump_yaml(small))
     return base
@@ -113,11 +113,11 @@ def test_a_killed_table_goes_on_and_ends_the_same(folder, whole, tmp_path, monke
             experiment(folder, tmp_path, '--only', 'masked')
     assert experiment(folder, tmp_path, '--only', 'masked') == 0
     expected = {name: values for name, values in figures(whole).items() if 'masked' in name}
-    assert figures(tmp_path) == expected and len(expected) == 3
+    assert figures(tmp_path) == expected and len(expected) == 4
     # two steps each, with a checkpoint after each; the two that were cut short come again
-    assert len(steps) == 2 * 3 + 2
+    assert len(steps) == 2 * 4 + 2
     assert experiment(folder, tmp_path, '--only', 'masked') == 0
-    assert len(steps) == 2 * 3 + 2   # finished runs are not repeated
+    assert len(steps) == 2 * 4 + 2   # finished runs are not repeated
 
 
 def test_minutes_stop_the_table_and_the_same_command_goes_on(folder, whole, tmp_path, capsys):
@@ -134,11 +134,11 @@ def test_runs_at_once_end_the_same_and_wait_for_what_they_start_from(folder, who
     assert experiment(folder, tmp_path, *rows, '--jobs', '2') == 0
     expected = {name: values for name, values in figures(whole).items()
                 if name.endswith('masked') or '/masked_' in name or '/scratch_' in name}
-    assert figures(tmp_path) == expected and len(expected) == 6
+    assert figures(tmp_path) == expected and len(expected) == 8
     told = [line.split(' ', 1)[1] for line in capfd.readouterr().err.splitlines()
-            if re.match(r'\d+/6 ', line)]
+            if re.match(r'\d+/8 ', line)]
     # the first two are at once, and neither starts from a run that is not done
-    assert told[0] == 'pretrain/masked' and '/scratch_' in told[1] and len(told) == 6
+    assert told[0] == 'pretrain/masked' and '/scratch_' in told[1] and len(told) == 8
 
 
 def test_a_signal_stops_all_runs_with_a_checkpoint(folder, whole, tmp_path):
@@ -173,9 +173,9 @@ def test_a_dry_run_lists_minutes_and_flops_and_writes_nothing(folder, tmp_path, 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ['run', 'steps', 'batch', 'minutes', 'PFLOP', 'state']
     assert [line.split()[0] for line in lines[1:-1]] == [
-        'matching/100_percent/scratch_1', 'matching/100_percent/scratch_2',
-        'depth/100_percent/scratch_1']
-    assert lines[-1].startswith('3 runs')
+        'dense/100_percent/scratch_1', 'matching/100_percent/scratch_1',
+        'matching/100_percent/scratch_2', 'depth/100_percent/scratch_1']
+    assert lines[-1].startswith('4 runs')
     assert not (tmp_path / 'new').exists()
 
 

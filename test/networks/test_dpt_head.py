@@ -138,7 +138,7 @@ def test_the_range_of_a_scale_is_that_of_the_official_loss_unless_it_is_named():
 @pytest.mark.parametrize('config, backbone, message', [
     (DptHeadConfig(1), SMALL, 'default for 8, 12, 24 decoder blocks only'),
     (DptHeadConfig(1, hooks=(0, 1, 2, 4)), SMALL, r'hooks must lie in \[0, 4\)'),
-    (HEAD, CroCoConfig(patch_size=8), 'needs patches of 16 px, got 8')])
+    (HEAD, CroCoConfig(patch_size=14), 'needs patches of 8 or 16 px, got 14')])
 def test_heads_that_do_not_fit_the_backbone_are_refused(config, backbone, message):
     with pytest.raises(ValueError, match=message):
         DptHead(config, backbone)
@@ -155,13 +155,17 @@ def test_impossible_sizes_are_refused(values, message):
         DptHeadConfig(**values)
 
 
-def test_sides_that_are_no_multiple_of_32_are_refused():
-    with pytest.raises(ValueError, match='multiples of 32 px, got 48 x 64'):
-        two_views(SMALL, HEAD)(*torch.zeros(2, 1, 3, 48, 64))
+@pytest.mark.parametrize('patch_size, multiple', [(16, 32), (8, 16)])
+def test_sides_that_are_no_multiple_of_two_patches_are_refused(patch_size, multiple):
+    model = two_views(replace(SMALL, patch_size=patch_size), HEAD)
+    height = multiple + patch_size
+    with pytest.raises(ValueError, match=f'multiples of {multiple} px, got {height} x 64'):
+        model(*torch.zeros(2, 1, 3, height, 64))
 
 
-def test_the_output_has_the_size_of_the_image_and_every_used_weight_learns():
-    model = two_views(SMALL, HEAD)
+@pytest.mark.parametrize('patch_size', [16, 8])
+def test_the_output_has_the_size_of_the_image_and_every_used_weight_learns(patch_size):
+    model = two_views(replace(SMALL, patch_size=patch_size), HEAD)
     out = model(*torch.randn(2, 2, 3, 32, 64))
     assert out.value.shape == out.log_scale.shape == (2, 1, 32, 64)
     (out.value.sum() + out.log_scale.sum()).backward()

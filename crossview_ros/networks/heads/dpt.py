@@ -10,7 +10,7 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
-PATCH_SIZE = 16   # [px] that the four scales and the last doubling add up to
+PATCH_SIZES = (8, 16)   # [px] that the four scales add up to, without and with a last doubling
 SCALE_RANGES = {'bounded': (0.25, 4.0), 'symmetric': (3.0, 3.0)}   # of the official losses
 DECODER_STEPS = {8: 3, 12: 4, 24: 8}   # blocks of the decoder: distance of the hooks
 
@@ -60,7 +60,7 @@ class DptHead(nn.Module):
     Turn the tokens of four blocks into a map of the image's size (croco.md 3.4).
 
     With a decoder the blocks are counted through: first the encoder's (of view 1), then the
-    decoder's. The sides of the image must be multiples of 32.
+    decoder's. The sides of the image must be multiples of twice the patch size.
 
     Source: Ranftl et al., Vision Transformers for Dense Prediction, ICCV 2021, section 3.
     """
@@ -72,13 +72,13 @@ class DptHead(nn.Module):
         Create the layers.
 
         :param decoder: Whether there are decoder tokens (two views) or the encoder's only.
-        :raises ValueError: If the patches are not 16 px, or the hooks do not fit the blocks.
+        :raises ValueError: If the patches are not 8 or 16 px, or the hooks do not fit the blocks.
         """
         super().__init__()
-        if backbone.patch_size != PATCH_SIZE:
-            raise ValueError(f'a DPT head needs patches of {PATCH_SIZE} px, got '
-                             f'{backbone.patch_size}')
+        if backbone.patch_size not in PATCH_SIZES:
+            raise ValueError(f'a DPT head needs patches of 8 or 16 px, got {backbone.patch_size}')
         self.config = config
+        self.patch_size = backbone.patch_size
         self.hooks = _hooks(config, backbone, decoder)
         dims = [backbone.enc_embed_dim if hook < backbone.enc_num_layers
                 else backbone.dec_embed_dim for hook in self.hooks]
@@ -110,10 +110,10 @@ class DptHead(nn.Module):
 
         :raises ValueError: If a side of the grid is odd: the coarsest map is half of it.
         """
+        patch = self.patch_size
         if grid_hw[0] % 2 or grid_hw[1] % 2:
             raise ValueError(f'a DPT head needs image sides that are multiples of '
-                             f'{2 * PATCH_SIZE} px, got {grid_hw[0] * PATCH_SIZE} x '
-                             f'{grid_hw[1] * PATCH_SIZE}')
+                             f'{2 * patch} px, got {grid_hw[0] * patch} x {grid_hw[1] * patch}')
         # the CPU's convolutions are a tenth faster on channels-last maps, and keep them so
         maps = [align(reassemble(tokens[hook].transpose(1, 2).unflatten(2, grid_hw))
                       .contiguous(memory_format=torch.channels_last))
@@ -121,7 +121,8 @@ class DptHead(nn.Module):
         x = self.fuse[3](maps[3])
         for level in (2, 1, 0):
             x = self.fuse[level](x, maps[level])
-        x = _double(self.enter(x))
+        x = self.enter(x)   # of patches of 8 px it has the image's size, of 16 px half of it
+        x = _double(x) if patch == 16 else x
         return self.leave(F.relu(self.body(x), inplace=True))
 
 
