@@ -78,7 +78,7 @@ def test_the_whole_table_is_done_and_told(folder, whole):
     assert [leg['name'] for leg in results['legs']] == [leg.name for leg in legs]
     assert all(leg['steps'] == 2 and leg['curve'] for leg in results['legs'])
     text = (whole / 'results.md').read_text()
-    entry = results['summary'][0]
+    entry = next(entry for entry in results['summary'] if len(entry['seeds']) > 1)
     assert f'{entry["mean"]:.3f} ± {entry["deviation"]:.3f}' in text
     for label in (*results['rows'].values(), *results['cells'].values()):
         assert label in text
