@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='rendered records (default: records in the folder of the runs)')
     parser.add_argument('--page', type=Path, default=None, metavar='PAGE.md',
                         help='write this page too, with results and curves in a folder beside it')
+    parser.add_argument('--against', type=Path, default=None, metavar='RESULTS.json',
+                        help='earlier results of this experiment: tell which figures come out '
+                        'again, within the spread')
     parser.add_argument('--config-dir', type=Path, default=Path('config/experiments'),
                         help='folder of NAME_SIZE.yaml (default: config/experiments)')
     parser.add_argument('--keep-checkpoints', action='store_true',
@@ -55,6 +58,10 @@ def run(args: argparse.Namespace) -> int:
     legs = legs_of(experiment, args.only)
     if args.dry_run:
         return _list(args, legs, folder)
+    earlier = None
+    if args.against is not None:   # before the runs, and before a page replaces the file
+        from crossview_ros.experiments.reproduction import read_results
+        earlier = read_results(args.against, name)
     from crossview_ros.experiments.legs import Place
     folder.mkdir(parents=True, exist_ok=True)
     place = Place(folder, args.cache_dir or folder / 'records', args.device, args.threads,
@@ -62,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = args.jobs or experiment.jobs
     complete, stopped = _run_one_by_one(legs, place, args.minutes) if jobs == 1 \
         else _run_at_once(legs, place, jobs, args.minutes)
-    _write(args, experiment, folder, name)
+    _write(args, experiment, folder, name, earlier)
     if not complete:
         _tell('stopped; the same command goes on')
     return 130 if stopped else 0
@@ -114,7 +121,8 @@ def _watching(stops: list[float]) -> Any:
     return watch
 
 
-def _write(args: argparse.Namespace, experiment: Any, folder: Path, name: str) -> None:
+def _write(args: argparse.Namespace, experiment: Any, folder: Path, name: str,
+           earlier: dict[str, Any] | None) -> None:
     """Write results, table and curves of all finished runs of the whole experiment."""
     from crossview_ros.experiments.curves import draw_curves
     from crossview_ros.experiments.page import write_page
@@ -122,7 +130,7 @@ def _write(args: argparse.Namespace, experiment: Any, folder: Path, name: str) -
     from crossview_ros.experiments.results import gather, RESULTS, write_results
     from crossview_ros.experiments.tables import section
     command = f'crossview experiment {args.name} --size {args.size}'
-    results = gather(experiment, legs_of(experiment), folder, name, command)
+    results = gather(experiment, legs_of(experiment), folder, name, command, earlier)
     write_results(results, folder / RESULTS)
     curves = draw_curves(results)
     for cell, diagram in curves.items():

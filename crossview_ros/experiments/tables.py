@@ -23,6 +23,8 @@ def section(results: Results, curves: dict[str, str]) -> str:
         if table:
             parts += [f'### {label}', table]
             parts += [f'![validation over steps]({curves[cell]})'] if cell in curves else []
+    if 'reproduction' in results:
+        parts += ['### Made again', _reproduction(results)]
     parts += ['### Effort', _effort(results)]
     return '\n\n'.join(parts) + '\n'
 
@@ -63,6 +65,32 @@ def _claims(results: Results) -> str:
         parts.append(table(['cell', 'labels', 'figure', 'lead', 'verdict'], lines))
         if claim['if_not'] and any(lead['verdict'] != 'holds' for lead in claim['leads']):
             parts.append(f'Where it does not hold: {claim["if_not"].strip()}')
+    return '\n\n'.join(parts)
+
+
+def _reproduction(results: Results) -> str:
+    """Return how the means and verdicts of these results and earlier ones agree."""
+    found = results['reproduction']
+    figures, verdicts = found['figures'], found['verdicts']
+    same = [verdict for verdict in verdicts if verdict['now'] == verdict['earlier']]
+    text = (f'{found["num_runs"]} runs had been made before with the same settings. Of '
+            f'{len(figures)} means over seeds, {sum(entry["within"] for entry in figures)} differ '
+            'by no more than the standard deviation over seeds (the larger of both); of '
+            f'{len(verdicts)} verdicts on claims, {len(same)} are the same.')
+    if found['num_others']:
+        text += (f' {found["num_others"]} runs had not been made before, or with other settings, '
+                 'and are left out.')
+    lines = [[results['cells'][entry['cell']], f'{100 * entry["fraction"]:g} %',
+              results['rows'][entry['row']], _heading(entry['figure']),
+              *(_rounded(entry, key) for key in ('earlier', 'now', 'spread')),
+              'yes' if entry['within'] else 'no'] for entry in figures]
+    parts = [text, table(['cell', 'labels', 'pre-training', 'figure', 'earlier', 'now', 'spread',
+                          'within'], lines)] if lines else [text]
+    others = [[verdict['claim'], results['cells'][verdict['cell']],
+               f'{100 * verdict["fraction"]:g} %', _heading(verdict['figure']),
+               verdict['earlier'], verdict['now']] for verdict in verdicts if verdict not in same]
+    if others:
+        parts.append(table(['claim', 'cell', 'labels', 'figure', 'earlier', 'now'], others))
     return '\n\n'.join(parts)
 
 
@@ -109,6 +137,10 @@ def _heading(figure: dict) -> str:
     arrow = 'higher' if figure['more_is_better'] else 'lower'
     unit = '' if figure['unit'] == '-' else f' [{figure["unit"]}]'
     return f'{figure["label"]}{unit}, {arrow} is better'
+
+
+def _rounded(entry: dict, key: str) -> str:
+    return '-' if entry[key] is None else f'{entry[key]:.{entry["figure"]["digits"]}f}'
 
 
 def _number(entry: dict, signed: bool = False) -> str:

@@ -200,6 +200,23 @@ def test_finished_runs_stay_finished_when_a_new_setting_has_its_default(folder, 
     assert experiment(folder, copy) == 0 and figures(copy) == figures(whole)
 
 
+def test_a_table_is_compared_with_the_one_made_before(folder, whole, tmp_path, capsys):
+    earlier = json.loads((whole / 'results.json').read_text())
+    run = next(leg for leg in earlier['legs'] if leg['name'].endswith('/scratch_2'))
+    run['figures']['flow_epe_px'] += 100.0
+    (tmp_path / 'earlier.json').write_text(json.dumps(earlier))
+    copy = shutil.copytree(whole, tmp_path / 'copy')
+    assert experiment(folder, copy, '--against', str(tmp_path / 'earlier.json')) == 0
+    text = capsys.readouterr().out
+    legs, means = len(earlier['legs']), len(earlier['summary'])
+    # the spread of two seeds of which one is 100 px off is more than the shift of their mean
+    assert f'{legs} runs had been made before' in text
+    assert f'Of {means} means over seeds, {means} differ by no more' in text
+    assert experiment(folder, tmp_path / 'new', '--against', str(folder / 'page.md')) == 1
+    assert 'page.md: cannot be read as the results' in capsys.readouterr().err
+    assert not (tmp_path / 'new').exists()
+
+
 def test_the_page_is_made_from_the_results_beside_it(folder, whole):
     results, page = folder / 'page' / 'pretraining_cpu.json', folder / 'page.md'
     assert json.loads(results.read_text()) == json.loads((whole / 'results.json').read_text())
