@@ -27,10 +27,8 @@ def gather(experiment: ExperimentConfig, legs: list[Leg], folder: Path, name: st
     """
     found = [finished(leg, folder) for leg in legs]
     digests = settings_digests(legs)
-    records = [{**record, 'settings': digests[record['name']]}
-               for record in found if record is not None]
-    for record in records:
-        del record['config']
+    records = [{**{key: value for key, value in record.items() if key != 'config'},
+                'settings': digests[record['name']]} for record in found if record is not None]
     claims = [{**asdict(claim), 'cells': list(claim.cells)} for claim in experiment.claims]
     again = {} if earlier is None else \
         {'reproduction': reproduction(claims, records, earlier['legs'])}
